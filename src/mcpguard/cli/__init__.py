@@ -1,0 +1,1 @@
+"""Holds the commands, and the one place where errors become text."""

@@ -1,0 +1,50 @@
+"""Writes a JSON value in the one way that equal values share: sorted keys, exact numbers, ASCII.
+
+Two spellings of one number (`5`, `5.0`, `5e0`) are written alike, two different numbers never.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from json.encoder import encode_basestring_ascii as _quoted
+
+
+def canonical(value: object) -> str:
+    """Write a value made of dict, list, str, int, bool, None, `Decimal` and finite `float`.
+
+    Raises:
+        TypeError: it holds anything else.
+    """
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None:
+        return "null"
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if isinstance(value, dict):
+        return "{" + ",".join([f"{_quoted(key)}:{canonical(value[key])}" for key in sorted(value)]) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (Decimal, float)):
+        return _number(Decimal(value))
+    raise TypeError(f"not a JSON value: {type(value).__name__}")
+
+
+def _number(number: Decimal) -> str:
+    """Write a number by its exact value: a whole one by its digits, any other as digits and a power of ten."""
+    sign, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    text = "".join(map(str, digits)).lstrip("0")
+    if not text:
+        return "0"
+    if exponent < 0:
+        shorter = text.rstrip("0")
+        shift = min(len(text) - len(shorter), -exponent)
+        text, exponent = text[: len(text) - shift], exponent + shift
+    if 0 <= exponent <= 400:
+        text, exponent = text + "0" * exponent, 0
+    return ("-" if sign else "") + text + (f"e{exponent}" if exponent else "")

@@ -1,0 +1,110 @@
+"""Holds what goes into a judgement and what comes out of it.
+
+Values only: nothing here judges, knows JSON-RPC, or reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Effect: TypeAlias = Literal["allow", "deny", "hide"]
+Scope: TypeAlias = Literal["session", "grant"]
+Code: TypeAlias = Literal[
+    "denied",
+    "default_deny",
+    "require",
+    "deny_if",
+    "arguments",
+    "rate_limited",
+    "approval_required",
+    "approval_denied",
+    "approval_expired",
+    "drift",
+    "busy",
+    "malformed",
+    "internal",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One `tools/call`.  Numbers in `arguments` are `int` or `decimal.Decimal`, never `float`."""
+
+    name: str
+    arguments: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUse:
+    """A read of, a subscription to or a completion for the resource `uri` (or URI template)."""
+
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptUse:
+    """A `prompts/get` of, or a completion for, the prompt `name`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a call is refused: `rule` is a JSON Pointer (RFC 6901) into the policy file.
+
+    `message` is the sentence for the agent without name and prefix, for instance
+    `exports go through the data office`.
+    """
+
+    code: Code
+    rule: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """An obligation: one unit on `counter` unless `max` units lie in the last `window_s` seconds.
+
+    Charges of one counter agree on window and scope; `rule` points at the limit that asks for it.
+    """
+
+    counter: str
+    rule: str
+    window_s: int
+    max: int
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The pure answer about one call.
+
+    `entry` is a JSON Pointer to what decided (`/tools/x`, `/default`, `/hide/0`). An `allow` has no reasons, and its
+    `charges` must all be made before the call passes; a refusal has every reason that holds, the first of
+    which is told to the agent, and no charges.
+    """
+
+    effect: Effect
+    entry: str
+    reasons: tuple[Reason, ...] = ()
+    charges: tuple[Charge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is finally done with one call, once every obligation was discharged or one could not be.
+
+    Forwarded if `admitted`. Else the client is told `text`, with `code`, `rule` and, for `rate_limited`,
+    `retry_after_ms` and `remaining` as the machine-readable part; `hidden` asks for the answer that the protocol gives for a
+    thing that does not exist.
+    """
+
+    admitted: bool
+    code: Code = "denied"
+    text: str = ""
+    rule: str = ""
+    hidden: bool = False
+    retry_after_ms: int | None = None
+    remaining: int | None = None

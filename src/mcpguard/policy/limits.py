@@ -1,0 +1,199 @@
+"""Counts what was admitted, and says whether one more fits into a sliding window.
+
+Reads no clock: `now` is an argument, in nanoseconds of a clock that never goes back.  Knows no policy: a window and a
+maximum are arguments too, so one log serves every limit that names its counter, before and after a policy changes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from operator import attrgetter
+from typing import Protocol
+
+NS_PER_S = 1_000_000_000
+EXACT_UP_TO = 65_536
+
+_WORDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MAX_DIGITS = 9
+
+
+class Log(Protocol):
+    """The instants at which calls were admitted on one counter.
+
+    An event at `t` counts while `now < t + window_ns`, so no half-open stretch of that length ever holds more than
+    `max_calls` of them.  INVARIANT: `now` never decreases from call to call, and `serves` holds for the limits that
+    are asked about.
+    """
+
+    def serves(self, window_ns: int, max_calls: int) -> bool:
+        """Whether the log remembers enough for such a limit."""
+        ...
+
+    def widened(self, window_ns: int, max_calls: int) -> Log:
+        """Return a log with the same events that serves such a limit too, from now on."""
+        ...
+
+    def fits(self, now: int, window_ns: int, max_calls: int) -> bool:
+        """Whether one more event at `now` keeps the limit."""
+        ...
+
+    def add(self, now: int) -> None:
+        """Record an event at `now`."""
+        ...
+
+    def retry_after(self, now: int, window_ns: int, max_calls: int) -> int | None:
+        """Nanoseconds until one more fits if nothing else comes: 0 if it fits now, None if it never will."""
+        ...
+
+    def remaining(self, now: int, window_ns: int, max_calls: int) -> int:
+        """How many more fit at `now`."""
+        ...
+
+
+class ExactLog:
+    """Keeps the instants of the last `capacity` events, however old.
+
+    That is enough for every limit of at most `capacity` calls: one more fits if there were fewer than `max_calls`
+    events ever, or if the `max_calls`-th newest has left the window.  So memory is bounded by the maximum, every step
+    takes constant time, and nothing is allocated but the instant.
+    """
+
+    __slots__ = ("_capacity", "_horizon_ns", "_instants")
+
+    def __init__(self, horizon_ns: int, capacity: int) -> None:
+        self._horizon_ns = horizon_ns
+        self._capacity = capacity
+        self._instants: deque[int] = deque(maxlen=capacity)
+
+    def serves(self, window_ns: int, max_calls: int) -> bool:
+        """Whether the log remembers enough for such a limit."""
+        return max_calls <= self._capacity and window_ns <= self._horizon_ns
+
+    def widened(self, window_ns: int, max_calls: int) -> Log:
+        """Return a log with the same events that serves such a limit too, from now on."""
+        wider = open_log(max(window_ns, self._horizon_ns), max(max_calls, self._capacity))
+        for instant in self._instants:
+            wider.add(instant)
+        return wider
+
+    def fits(self, now: int, window_ns: int, max_calls: int) -> bool:
+        """Whether one more event at `now` keeps the limit."""
+        instants = self._instants
+        if len(instants) < max_calls:
+            return True
+        return max_calls > 0 and instants[-max_calls] + window_ns <= now
+
+    def add(self, now: int) -> None:
+        """Record an event at `now`."""
+        self._instants.append(now)
+
+    def retry_after(self, now: int, window_ns: int, max_calls: int) -> int | None:
+        """Nanoseconds until one more fits: 0 if it fits now, None if it never will."""
+        if max_calls == 0:
+            return None
+        if self.fits(now, window_ns, max_calls):
+            return 0
+        return self._instants[-max_calls] + window_ns - now
+
+    def remaining(self, now: int, window_ns: int, max_calls: int) -> int:
+        """How many more fit at `now`."""
+        live = len(self._instants) - bisect_right(self._instants, now - window_ns)
+        return max(0, max_calls - live)
+
+
+class BucketLog:
+    """Keeps a bounded summary, for limits of more calls than are worth remembering one by one.
+
+    Arrivals within `horizon_ns` / 65,536 of a bucket's start share that bucket, and all of them count as if they had
+    come with the latest one.  So about 65,536 buckets exist at most, and an event may count for that fraction of the
+    horizon too long but never too short: the log can refuse what would just fit and never admits too much.
+    `horizon_ns` is the longest window it serves.
+    """
+
+    __slots__ = ("_buckets", "_forgotten", "_grain_ns", "_horizon_ns", "_total")
+
+    def __init__(self, horizon_ns: int) -> None:
+        self._horizon_ns = horizon_ns
+        self._grain_ns = horizon_ns // EXACT_UP_TO
+        self._buckets: deque[_Bucket] = deque()
+        self._forgotten = 0
+        self._total = 0
+
+    def serves(self, window_ns: int, max_calls: int) -> bool:  # noqa: ARG002 - it serves any maximum
+        """Whether the log remembers enough for such a limit."""
+        return window_ns <= self._horizon_ns
+
+    def widened(self, window_ns: int, max_calls: int) -> Log:  # noqa: ARG002 - it serves any maximum
+        """Return this very log, which looks back as far as such a limit asks from now on."""
+        self._horizon_ns = max(window_ns, self._horizon_ns)
+        self._grain_ns = self._horizon_ns // EXACT_UP_TO
+        return self
+
+    def fits(self, now: int, window_ns: int, max_calls: int) -> bool:
+        """Whether one more event at `now` keeps the limit."""
+        return self._live(now, window_ns) < max_calls
+
+    def add(self, now: int) -> None:
+        """Record an event at `now`."""
+        self._total += 1
+        buckets = self._buckets
+        if buckets and now - buckets[-1].start <= self._grain_ns:
+            buckets[-1].latest = now
+            buckets[-1].total = self._total
+        else:
+            buckets.append(_Bucket(now, self._total))
+
+    def retry_after(self, now: int, window_ns: int, max_calls: int) -> int | None:
+        """Nanoseconds until one more fits: 0 if it fits now, None if it never will."""
+        if max_calls == 0:
+            return None
+        if self.fits(now, window_ns, max_calls):
+            return 0
+        last_to_go = self._buckets[bisect_left(self._buckets, self._total - max_calls + 1, key=_total)]
+        return last_to_go.latest + window_ns - now
+
+    def remaining(self, now: int, window_ns: int, max_calls: int) -> int:
+        """How many more fit at `now`."""
+        return max(0, max_calls - self._live(now, window_ns))
+
+    def _live(self, now: int, window_ns: int) -> int:
+        buckets = self._buckets
+        while buckets and buckets[0].latest <= now - self._horizon_ns:
+            self._forgotten = buckets.popleft().total
+        border = now - window_ns
+        if not buckets or buckets[0].latest > border:
+            return self._total - self._forgotten
+        # Only a limit whose window has become shorter since comes here: the log still looks back further.
+        return self._total - buckets[bisect_right(buckets, border, key=_latest) - 1].total
+
+
+class _Bucket:
+    """Arrivals that share one place: when the first and the last came, and how many came until then in all."""
+
+    __slots__ = ("latest", "start", "total")
+
+    def __init__(self, start: int, total: int) -> None:
+        self.start = start
+        self.latest = start
+        self.total = total
+
+
+_latest = attrgetter("latest")
+_total = attrgetter("total")
+
+
+def open_log(window_ns: int, max_calls: int) -> Log:
+    """Return an empty log that serves such a limit."""
+    return ExactLog(window_ns, max_calls) if max_calls <= EXACT_UP_TO else BucketLog(window_ns)
+
+
+def window_seconds(text: str) -> int | None:
+    """Read a window: `second minute hour day week`, or a number of `s`, `m`, `h` or `d`; None if it is neither."""
+    if text in _WORDS:
+        return _WORDS[text]
+    digits, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not digits.isascii() or not digits.isdigit() or len(digits) > _MAX_DIGITS:
+        return None
+    return int(digits) * _UNITS[unit] or None

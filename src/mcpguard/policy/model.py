@@ -1,0 +1,242 @@
+"""Defines the policy file: which keys there are, and what may stand in each.
+
+The only definition of the format; what the keys mean together is decided where a policy is compiled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from mcpguard.policy.limits import window_seconds
+from mcpguard.policy.match import PatternError, compile_pattern
+from mcpguard.policy.methods import KNOWN_METHODS
+
+if TYPE_CHECKING:
+    from pydantic.config import JsonDict
+
+IN_OUR_WORDS = "policy"
+"""The type of those pydantic errors whose message needs no translation."""
+
+Effect: TypeAlias = Literal["allow", "deny"]
+Action: TypeAlias = Literal["allow", "deny", "hide", "require_approval"]
+
+_COMMENT = "$comment"
+_REMARK = "A remark for people; it means nothing."
+_COMMENT_SCHEMA: JsonDict = {"type": "string", "description": _REMARK}
+_RISK_CATEGORIES = ("@read", "@write", "@execute", "@destructive", "@financial")
+_WINDOWS = "`second`, `minute`, `hour`, `day`, `week`, a whole number of seconds, or text like `90s`, `15m`, `6h`, `7d`"
+_WINDOW_TEXT = "second|minute|hour|day|week|0*[1-9][0-9]{0,8}[smhd]"
+_MAX_DIGITS = 18
+
+
+class _Given:
+    """Makes `X | None = None` mean that a key may be absent, and not that it may be null."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:  # noqa: ANN401 - as pydantic asks
+        return handler(source)["schema"]  # type: ignore[no-any-return]
+
+
+def _refusal(message: str, *, shows_value: bool = False) -> PydanticCustomError:
+    # `shows_value` asks for the end ", not ...", which only a reader of the text can write as the user wrote it.
+    return PydanticCustomError(IN_OUR_WORDS, "{message}", {"message": message, "shows_value": shows_value})
+
+
+def _without_comment(value: object) -> object:
+    if not isinstance(value, dict) or _COMMENT not in value:
+        return value
+    if not isinstance(value[_COMMENT], str):
+        raise _refusal("`$comment` must be a string")
+    return {key: item for key, item in value.items() if key != _COMMENT}
+
+
+def _window(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    seconds = window_seconds(value) if isinstance(value, str) else None
+    if seconds is None:
+        raise _refusal(f"`window` must be {_WINDOWS}", shows_value=True)
+    return seconds
+
+
+def _rate(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    count, _, window = value.partition("/")
+    seconds = window_seconds(window) or window_seconds(f"{window}s")
+    if seconds is None or not (count.isascii() and count.isdigit() and len(count) <= _MAX_DIGITS):
+        raise _refusal("`rate_limit` must be an object or text like `10/minute` or `10/15m`", shows_value=True)
+    return {"max": int(count), "window": seconds}
+
+
+def _counter(value: str) -> str:
+    if not value or value.startswith("/"):
+        raise _refusal(
+            "`counter` must be a name that does not begin with `/`; leave it out for a counter of the limit's own"
+        )
+    return value
+
+
+def _pattern(value: str) -> str:
+    if value in _RISK_CATEGORIES:
+        raise _refusal(
+            f"this release does not enforce risk categories such as `{value}` yet; take the entry out to use the policy"
+        )
+    try:
+        compile_pattern(value)
+    except PatternError as error:
+        raise _refusal(str(error)) from None
+    return value
+
+
+def _method(value: str) -> str:
+    pattern = compile_pattern(_pattern(value))
+    governed = KNOWN_METHODS.get(pattern.prefix) if pattern.is_exact else None
+    if governed:
+        name = f"`{pattern.prefix}`"
+        raise _refusal(f"`methods` is for methods that the protocol does not know, and it knows {name}: {governed}")
+    return value
+
+
+Name: TypeAlias = Annotated[str, AfterValidator(_pattern)]
+Window: TypeAlias = Annotated[
+    int,
+    PlainValidator(_window),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^({_WINDOW_TEXT})$"}]}
+    ),
+]
+
+
+class Part(BaseModel):
+    """What every object of a policy has in common.
+
+    `NOUN` is how messages call such an object; `NOT_YET` are the keys that later releases enforce.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    NOUN: ClassVar[str]
+    NOT_YET: ClassVar[frozenset[str]] = frozenset()
+
+    comment: Annotated[str | None, _Given()] = Field(default=None, alias="$comment", exclude=True, description=_REMARK)
+
+
+class Limit(Part):
+    """So many calls in any stretch of a window."""
+
+    NOUN: ClassVar[str] = "a limit"
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"cost", "per", "align"})
+
+    counter: Annotated[str | None, _Given(), AfterValidator(_counter)] = Field(
+        default=None,
+        description="The counter to charge; limits that name one share it. Absent: a counter of the limit's own.",
+        json_schema_extra={"pattern": "^[^/]"},
+    )
+    window: Window = Field(description="How long a call counts: the window slides.")
+    max: int = Field(ge=0, description="How many calls any stretch of the window may hold; 0 is never.")
+    scope: Literal["session", "grant"] = Field(
+        default="session", description="Who shares the counter: this run, or every run under the same grant."
+    )
+
+
+class RateLimit(Part):
+    """One limit with a counter of its own, in short."""
+
+    NOUN: ClassVar[str] = "a rate limit"
+
+    max: int = Field(ge=0, description="How many calls any stretch of the window may hold; 0 is never.")
+    window: Window = Field(description="How long a call counts: the window slides.")
+
+
+class Tool(Part):
+    """What holds for the tools that one name or pattern decides."""
+
+    NOUN: ClassVar[str] = "a tool"
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"require", "deny_if", "approve_if", "arguments"})
+
+    action: Action = Field(
+        default="allow", description="What happens to a call: allow, deny, hide or require_approval."
+    )
+    reason: Annotated[str | None, _Given()] = Field(
+        default=None, description="Why; shown to the agent when a call is refused, and in the log."
+    )
+    limits: tuple[Limit, ...] = Field(default=(), strict=False, description="Limits that all have to hold.")
+    rate_limit: Annotated[
+        Annotated[
+            RateLimit,
+            BeforeValidator(
+                _rate,
+                json_schema_input_type=RateLimit
+                | Annotated[str, Field(pattern=f"^[0-9]{{1,{_MAX_DIGITS}}}/({_WINDOW_TEXT}|0*[1-9][0-9]{{0,8}})$")],
+            ),
+        ]
+        | None,
+        _Given(),
+    ] = Field(default=None, description='One limit in short: {"max": 10, "window": 60} or "10/minute".')
+
+
+class AllTools(Part):
+    """What holds for every call that is not already refused, in addition."""
+
+    NOUN: ClassVar[str] = "`all_tools`"
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"require", "deny_if"})
+
+    limits: tuple[Limit, ...] = Field(default=(), strict=False, description="Limits that every call is charged on.")
+
+
+class ServerRequests(Part):
+    """What the server may ask of the client."""
+
+    NOUN: ClassVar[str] = "`server_requests`"
+
+    sampling: Annotated[Effect | None, _Given()] = Field(
+        default=None,
+        alias="sampling/createMessage",
+        description="May the server use the client's model? Absent: as `default`.",
+    )
+    elicitation: Annotated[Effect | None, _Given()] = Field(
+        default=None, alias="elicitation/create", description="May the server ask the user? Absent: allow."
+    )
+    roots: Annotated[Effect | None, _Given()] = Field(
+        default=None, alias="roots/list", description="May the server ask for the client's roots? Absent: allow."
+    )
+
+
+class PolicyFile(Part):
+    """A policy that mcpguard enforces in front of an MCP server."""
+
+    NOUN: ClassVar[str] = "a policy"
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"resources", "prompts", "approval", "drift", "audit"})
+
+    schema_uri: Annotated[str | None, _Given()] = Field(
+        default=None, alias="$schema", exclude=True, description="The JSON Schema for editors; it means nothing here."
+    )
+    version: Literal["1"] = Field(description='The version of the policy language, the string "1".')
+    description: Annotated[str | None, _Given()] = Field(
+        default=None, description="What the policy is for, for people."
+    )
+    default: Effect = Field(default="deny", description="What happens to everything that the policy does not name.")
+    hide: tuple[Name, ...] = Field(
+        default=(), strict=False, description="Names and patterns of tools that are never listed and never callable."
+    )
+    all_tools: AllTools = Field(default_factory=AllTools, description="What holds for every call, in addition.")
+    tools: Annotated[dict[Name, Tool], BeforeValidator(_without_comment)] = Field(
+        default_factory=dict,
+        description="The tools by name or pattern (`*`, `?`; `\\` escapes); {} allows.",
+        json_schema_extra={"properties": {_COMMENT: _COMMENT_SCHEMA}},
+    )
+    server_requests: ServerRequests = Field(
+        default_factory=ServerRequests, description="Which requests of the server may pass to the client."
+    )
+    methods: Annotated[dict[Annotated[str, AfterValidator(_method)], Effect], BeforeValidator(_without_comment)] = (
+        Field(
+            default_factory=dict,
+            description="Methods that the protocol does not know, by name or pattern.",
+            json_schema_extra={"properties": {_COMMENT: _COMMENT_SCHEMA}},
+        )
+    )
+    listing: Literal["callable", "all"] = Field(
+        default="callable", alias="list", description="Which tools a list shows: the callable ones, or denied ones too."
+    )

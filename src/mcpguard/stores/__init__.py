@@ -1,0 +1,1 @@
+"""Keeps what outlives a message: files on disk and counters."""

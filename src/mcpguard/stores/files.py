@@ -1,0 +1,155 @@
+"""Loads a policy from a file, or says everything that is wrong with it and where.
+
+A good JSON file is read by a fast parser only; positions are worked out in a second, slower reading when there is
+something to report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import jiter
+from pydantic import ValidationError
+
+from mcpguard.errors import Finding, PolicyError
+from mcpguard.policy.compile import Policy, compile_policy, limits_of, pointer
+from mcpguard.policy.model import Limit, PolicyFile
+from mcpguard.stores.text import Position, Remark, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcpguard.stores.text import Reading
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+_DAY_S: Final = 86_400
+_SHOWN: Final = 3
+_SMALLEST: Final = 'the smallest policy is {"version": "1"}'
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPolicy:
+    """A policy that can be used, and what it was made from.
+
+    `digest` is that of `policy`.  `notes` are remarks for the user about a policy without errors, one line each.
+    """
+
+    policy: Policy
+    document: PolicyFile
+    digest: str
+    path: Path
+    notes: tuple[str, ...]
+
+
+def load_policy(path: Path) -> LoadedPolicy:
+    """Load the policy at `path`; the suffix says what it is written in.
+
+    Raises:
+        PolicyError: with every error of the file, in the order of their positions.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in {".json", ".yaml", ".yml"}:
+        raise _refusal(path, "a policy file ends in `.json`, `.yaml` or `.yml`")
+    content = _content(path)
+    if suffix == ".json":
+        try:
+            data = jiter.from_json(content, catch_duplicate_keys=True, allow_inf_nan=False)
+        except ValueError as error:
+            raise _explained(path, _read(path, content, suffix), str(error)) from None
+    else:
+        reading = _read(path, content, suffix)
+        if reading.remarks:
+            raise _explained(path, reading)
+        data = reading.data
+    try:
+        document = PolicyFile.model_validate(data)
+        policy = compile_policy(document)
+    except (ValidationError, PolicyError):
+        raise _explained(path, _read(path, content, suffix)) from None
+    return LoadedPolicy(policy, document, policy.digest, path, tuple(_notes(document)))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _refusal(path, "there is no such file") from None
+    except IsADirectoryError:
+        raise _refusal(path, "this is a directory; name the policy file in it") from None
+    except OSError as error:
+        raise _refusal(path, f"the file cannot be read: {(error.strerror or 'unknown error').lower()}") from None
+    except ValueError:
+        raise _refusal(path, "no file can have this name") from None
+    if len(content) > MAX_BYTES:
+        raise _refusal(path, f"the file is bigger than {MAX_BYTES // 1024 // 1024} MiB, which no policy needs")
+    if not content.strip():
+        raise _refusal(path, f"the file is empty; {_SMALLEST}", line=1, column=1)
+    return content
+
+
+def _read(path: Path, content: bytes, suffix: str) -> Reading:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode()
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise _refusal(path, "the file is not UTF-8; save it as UTF-8", line=line, column=column) from None
+    if suffix == ".json":
+        from mcpguard.stores.json_text import read_json
+
+        return read_json(text)
+    from mcpguard.stores.yaml_text import read_yaml
+
+    reading = read_yaml(text)
+    if not reading.places and not reading.remarks:
+        raise _refusal(path, f"the file is empty but for comments; {_SMALLEST}", line=1, column=1)
+    return reading
+
+
+def _explained(path: Path, reading: Reading, otherwise: str = "the policy cannot be used") -> PolicyError:
+    from mcpguard.stores.wording import position_of, remarks_on
+
+    remarks = list(reading.remarks)
+    if reading.complete:
+        try:
+            compile_policy(PolicyFile.model_validate(reading.data))
+        except ValidationError as error:
+            remarks += remarks_on(error, reading)
+        except PolicyError as error:
+            remarks += [
+                Remark(position_of(found.rule, reading, key=True), found.rule, found.message)
+                for found in error.findings
+            ]
+    if not remarks:
+        remarks = [Remark(Position(1, 1), "", otherwise)]
+    return PolicyError(
+        tuple(
+            Finding(printable(message), printable(rule), printable(str(path)), *position)
+            for position, rule, message in sorted(set(remarks))
+        )
+    )
+
+
+def _refusal(path: Path, message: str, *, line: int | None = None, column: int | None = None) -> PolicyError:
+    return PolicyError((Finding(message, "", printable(str(path)), line, column),))
+
+
+def _notes(document: PolicyFile) -> Iterator[str]:
+    limits = list(limits_of(document))
+    long = [rule for rule, limit in limits if limit.window >= _DAY_S]
+    if long:
+        yield f"counters live in memory: a window of a day or more starts anew with every run ({_some(long)})"
+    granted = [rule for rule, limit in limits if isinstance(limit, Limit) and limit.scope == "grant"]
+    if granted:
+        yield f"counters live in memory: the scope `grant` reaches no further than one run ({_some(granted)})"
+    asking = [pointer("tools", name) for name, tool in document.tools.items() if tool.action == "require_approval"]
+    if asking:
+        yield f"this release cannot ask a person: what needs approval is refused ({_some(asking)})"
+
+
+def _some(rules: list[str]) -> str:
+    shown = ", ".join(f"`{printable(rule)}`" for rule in rules[:_SHOWN])
+    return shown if len(rules) <= _SHOWN else f"{shown} and {len(rules) - _SHOWN} more"

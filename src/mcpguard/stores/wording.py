@@ -1,0 +1,145 @@
+"""Says in the user's words what the model found wrong with a policy.
+
+Knows the model's keys and the shapes of pydantic's errors; where a part stands comes with the reading of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+from mcpguard.policy.model import IN_OUR_WORDS, AllTools, Limit, Part, PolicyFile, RateLimit, ServerRequests, Tool
+from mcpguard.stores.text import Position, Reading, Remark, quoted, step
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+_OBJECTS: Final[tuple[type[Part], ...]] = (PolicyFile, Tool, Limit, RateLimit, AllTools, ServerRequests)
+_KINDS: Final = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "tuple_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+}
+_HINTS: Final = {"version": '; add "version": "1"'}
+
+
+def remarks_on(error: ValidationError, reading: Reading) -> Iterator[Remark]:
+    """Translate every error that pydantic found in what was read."""
+    for detail in error.errors(include_url=False):
+        yield _remark(detail, reading)
+
+
+def position_of(rule: str, reading: Reading, *, key: bool) -> Position:
+    """Return where `rule` stands: its key if asked and if it has one, else its value, else what surrounds it."""
+    place = reading.places.get(rule)
+    while place is None and rule:
+        rule = rule.rpartition("/")[0]
+        place = reading.places.get(rule)
+    if place is None:
+        return Position(1, 1)
+    return place.key if key and place.key else place.value
+
+
+def _remark(detail: ErrorDetails, reading: Reading) -> Remark:
+    loc = detail["loc"]
+    about_key = loc[-1:] == ("[key]",)
+    path = loc[:-1] if about_key else loc
+    rule = ""
+    for part in path:
+        rule = step(rule, part)
+    place = reading.places.get(rule)
+    what = place.what if place else "this"
+    match detail["type"]:
+        case "extra_forbidden":
+            about_key = True
+            message = _unknown_key(path)
+        case "missing":
+            message = f"{quoted(str(path[-1]))} is missing in {_owner(path[:-1]).NOUN}{_HINTS.get(str(path[-1]), '')}"
+        case "literal_error":
+            message = _unknown_word(path, detail, what)
+        case "greater_than_equal":
+            message = f"{_subject(path)} must be 0 or more, not {what}"
+        case kind if kind in _KINDS:
+            hint = "; write {} to allow it" if what in {"nothing", "`null`"} and _is_tool(path) else ""
+            message = f"{_subject(path)} must be {_KINDS[kind]}, not {what}{hint}"
+        case kind if kind == IN_OUR_WORDS:
+            message = detail["msg"] + (f", not {what}" if detail.get("ctx", {}).get("shows_value") else "")
+        case _:
+            message = f"{_subject(path)}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    return Remark(position_of(rule, reading, key=about_key), rule, message)
+
+
+def _unknown_key(path: tuple[int | str, ...]) -> str:
+    key, owner = str(path[-1]), _owner(path[:-1])
+    if key in owner.NOT_YET:
+        return f"this release does not enforce {quoted(key)} in {owner.NOUN} yet; take it out to use the policy"
+    known = _keys(owner)
+    guess = _closest(key, [*known, *owner.NOT_YET])
+    if guess:
+        return f"unknown key {quoted(key)} in {owner.NOUN}; did you mean `{guess}`?"
+    homes = [home.NOUN for home in _OBJECTS if key in _keys(home)]
+    if homes:
+        return f"unknown key {quoted(key)} in {owner.NOUN}; it belongs in {_either(homes)}"
+    return f"unknown key {quoted(key)} in {owner.NOUN}; it can have {_either([f'`{name}`' for name in known], 'and')}"
+
+
+def _unknown_word(path: tuple[int | str, ...], detail: ErrorDetails, what: str) -> str:
+    words: list[str] = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
+    allowed = _either([f"`{word}`" for word in words]) if len(words) > 1 else f'the string `"{words[0]}"`'
+    given = detail["input"]
+    if not isinstance(given, str):
+        return f"{_subject(path)} must be {allowed}, not {what}"
+    guess = _closest(given, words)
+    next_step = f"did you mean `{guess}`?" if guess else f"use {allowed}"
+    if path[:1] in {("methods",), ("server_requests",)}:
+        return f"unknown effect {quoted(given)} of {_subject(path)}; {next_step}"
+    return f"unknown {path[-1]} {quoted(given)}; {next_step}"
+
+
+def _owner(path: tuple[int | str, ...]) -> type[Part]:
+    match path:
+        case ("tools", _):
+            return Tool
+        case ("all_tools",):
+            return AllTools
+        case ("server_requests",):
+            return ServerRequests
+        case (*_, "limits", int()):
+            return Limit
+        case (*_, "rate_limit"):
+            return RateLimit
+        case _:
+            return PolicyFile
+
+
+def _subject(path: tuple[int | str, ...]) -> str:
+    match path:
+        case ():
+            return "a policy"
+        case (*_, str(section), int()):
+            return f"an entry of `{section}`"
+        case _:
+            return quoted(str(path[-1]))
+
+
+def _is_tool(path: tuple[int | str, ...]) -> bool:
+    return len(path) == 2 and path[0] == "tools"
+
+
+def _keys(owner: type[Part]) -> list[str]:
+    return [field.alias or name for name, field in owner.model_fields.items() if field.alias != "$comment"]
+
+
+def _closest(word: str, options: Iterable[str]) -> str:
+    by_lower: Mapping[str, str] = {option.lower(): option for option in options}
+    found: Sequence[str] = get_close_matches(word[:100].lower(), by_lower, n=1)
+    return by_lower[found[0]] if found else ""
+
+
+def _either(words: list[str], last: str = "or") -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"

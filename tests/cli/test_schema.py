@@ -1,0 +1,99 @@
+"""Checks that the JSON Schema says what the loader does, as far as a schema can."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from pydantic import ValidationError
+
+from mcpguard.cli.schema import policy_schema, schema
+from mcpguard.policy.model import PolicyFile
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "policies").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def judge() -> Any:
+    """Return a validator of the schema; the library comes with the MCP SDK."""
+    jsonschema = importlib.import_module("jsonschema")
+    jsonschema.Draft202012Validator.check_schema(policy_schema())
+    return jsonschema.Draft202012Validator(policy_schema())
+
+
+def objects(value: object) -> Iterator[dict[str, object]]:
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            yield from objects(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from objects(item)
+
+
+def test_the_command_prints_the_schema_with_its_dialect_first() -> None:
+    result = CliRunner().invoke(schema)
+    assert result.exit_code == 0
+    printed = json.loads(result.stdout)
+    assert printed == policy_schema()
+    assert next(iter(printed.items())) == ("$schema", "https://json-schema.org/draft/2020-12/schema")
+
+
+def test_it_is_the_same_every_time() -> None:
+    assert CliRunner().invoke(schema).stdout == CliRunner().invoke(schema).stdout
+
+
+def test_every_property_is_described_in_one_line() -> None:
+    for described in objects(policy_schema()):
+        properties = described.get("properties", {})
+        assert isinstance(properties, dict)
+        for name, body in properties.items():
+            assert body.get("description"), name
+            assert "\n" not in body["description"]
+
+
+def test_no_absent_key_is_said_to_be_null() -> None:
+    assert not [part for part in objects(policy_schema()) if part.get("default", "") is None]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_are_valid(judge: Any, path: Path) -> None:
+    judge.validate(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("parts", "good"),
+    [
+        pytest.param({}, True, id="the smallest policy"),
+        pytest.param({"version": 1}, False, id="a number for the version"),
+        pytest.param(
+            {"tools": {"$comment": "x", "a": {"$comment": "x"}}, "methods": {"$comment": "x"}}, True, id="comments"
+        ),
+        pytest.param({"tools": {"a": {"reason": None}}}, False, id="null"),
+        pytest.param({"tools": {"a": {"rate_limit": "10/15m"}}}, True, id="a rate as text"),
+        pytest.param({"tools": {"a": {"rate_limit": "10/60"}}}, True, id="a rate with bare seconds"),
+        pytest.param({"tools": {"a": {"rate_limit": "10/0"}}}, False, id="a rate in no time"),
+        pytest.param({"tools": {"a": {"rate_limit": "10/fortnight"}}}, False, id="no rate"),
+        pytest.param({"tools": {"a": {"rate_limit": {"max": 1, "window": "6h"}}}}, True, id="a rate as a block"),
+        pytest.param({"tools": {"a": {"limits": [{"window": 0, "max": 1}]}}}, False, id="no window"),
+        pytest.param({"tools": {"a": {"limits": [{"window": "0s", "max": 1}]}}}, False, id="no window in words"),
+        pytest.param({"tools": {"a": {"limits": [{"window": 1, "max": -1}]}}}, False, id="less than nothing"),
+        pytest.param({"tools": {"a": {"limits": [{"window": 1, "max": 1, "counter": "/c"}]}}}, False, id="a counter"),
+        pytest.param({"resources": {}}, False, id="a section of a later release"),
+        pytest.param({"server_requests": {"roots/list": "deny"}}, True, id="a server request"),
+    ],
+)
+def test_schema_and_loader_agree(judge: Any, parts: dict[str, object], good: bool) -> None:
+    policy = {"version": "1"} | parts
+    assert judge.is_valid(policy) is good
+    try:
+        PolicyFile.model_validate(policy)
+    except ValidationError:
+        assert not good
+    else:
+        assert good

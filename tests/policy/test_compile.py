@@ -1,0 +1,93 @@
+"""Checks which policies contradict themselves, and what their digest depends on."""
+
+from __future__ import annotations
+
+import pytest
+
+from mcpguard.errors import Finding, PolicyError
+from mcpguard.policy.compile import compile_policy, limits_of, pointer
+from mcpguard.policy.model import PolicyFile
+
+
+def document(parts: dict[str, object]) -> PolicyFile:
+    return PolicyFile.model_validate({"version": "1"} | parts)
+
+
+def findings(parts: dict[str, object]) -> list[Finding]:
+    with pytest.raises(PolicyError) as raised:
+        compile_policy(document(parts))
+    return list(raised.value.findings)
+
+
+def limit(**changes: object) -> dict[str, object]:
+    return {"counter": "c", "window": "minute", "max": 1} | changes
+
+
+@pytest.mark.parametrize("section", ["tools", "methods"])
+def test_globs_that_tie_on_a_common_name_are_refused(section: str) -> None:
+    entry: object = {} if section == "tools" else "allow"
+    (found,) = findings({section: {"a/*c?": entry, "a/*?d": entry}})
+    assert found.rule == f"/{section}/a~1*?d"
+    assert found.message.startswith("`a/*?d` and `a/*c?` can match one name and neither is more specific")
+
+
+def test_one_name_in_two_spellings_is_refused() -> None:
+    (found,) = findings({"tools": {"a@b": {}, "a\\@b": {}}})
+    assert found.message == "`a\\@b` and `a@b` mean the same name; keep one of them"
+
+
+@pytest.mark.parametrize(
+    ("second", "what"),
+    [
+        pytest.param(limit(window="hour"), "the window `3600 seconds` here and `60 seconds`", id="window"),
+        pytest.param(limit(scope="grant"), "the scope `grant` here and `session`", id="scope"),
+    ],
+)
+def test_limits_that_disagree_about_their_counter_are_refused_at_the_second(
+    second: dict[str, object], what: str
+) -> None:
+    (found,) = findings({"tools": {"a": {"limits": [limit()]}, "b": {"limits": [second]}}})
+    assert found.rule == "/tools/b/limits/0"
+    assert found.message.startswith(f"counter `c` has {what} at `/tools/a/limits/0`; limits that name one counter must")
+
+
+def test_every_contradiction_is_found() -> None:
+    found = findings({"tools": {"a*": {}, "a**": {}, "b": {"limits": [limit(), limit(window=1, scope="grant")]}}})
+    assert [finding.rule for finding in found] == ["/tools/a**", "/tools/b/limits/1", "/tools/b/limits/1"]
+
+
+def test_limits_that_agree_may_have_different_maxima_and_windows_in_other_words() -> None:
+    compile_policy(document({"tools": {"a": {"limits": [limit(), limit(max=5), limit(window=60)]}}}))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "same"),
+    [
+        pytest.param({"tools": {"a": {}, "b": {}}}, {"tools": {"b": {}, "a": {}}}, True, id="the order of keys"),
+        pytest.param({}, {"$comment": "x", "$schema": "y"}, True, id="comments and the schema"),
+        pytest.param({"tools": {}}, {"tools": {"$comment": "x"}}, True, id="a comment among the tools"),
+        pytest.param({"tools": {"a": {}}}, {"tools": {"a": {"$comment": "x"}}}, True, id="a comment in a tool"),
+        pytest.param({"hide": ["a", "b"]}, {"hide": ["b", "a"]}, False, id="the order of a list"),
+        pytest.param({"tools": {"a": {}}}, {"tools": {"b": {}}}, False, id="another name"),
+        pytest.param({"default": "deny"}, {"default": "allow"}, False, id="another value"),
+    ],
+)
+def test_the_digest_depends_on_what_a_policy_says(
+    left: dict[str, object], right: dict[str, object], same: bool
+) -> None:
+    assert (compile_policy(document(left)).digest == compile_policy(document(right)).digest) is same
+
+
+def test_the_digest_is_stable_across_releases() -> None:
+    digest = compile_policy(document({})).digest
+    assert digest == "aa5bc61f44d5f633935d04cbccf2654c56806fc924b0083a6cb6b7545369ad64"
+
+
+def test_every_limit_has_its_pointer() -> None:
+    parts = {"all_tools": {"limits": [limit()]}, "tools": {"a": {"limits": [limit()], "rate_limit": "1/minute"}}}
+    rules = [rule for rule, _ in limits_of(document(parts))]
+    assert rules == ["/all_tools/limits/0", "/tools/a/limits/0", "/tools/a/rate_limit"]
+
+
+def test_pointers_escape_what_they_must() -> None:
+    assert pointer("tools", "a/b~1", 0) == "/tools/a~1b~01/0"

@@ -1,0 +1,174 @@
+"""Checks the logs of admitted calls against a model that keeps everything and counts it anew each time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcpguard.policy.limits import EXACT_UP_TO, BucketLog, ExactLog, Log, open_log, window_seconds
+
+STEPS = st.lists(st.integers(min_value=0, max_value=12), max_size=60)
+WINDOWS = st.integers(min_value=1, max_value=30)
+MAXIMA = st.integers(min_value=0, max_value=8)
+
+
+class Diary:
+    """The obvious model: every instant that was ever admitted."""
+
+    def __init__(self) -> None:
+        self.instants: list[int] = []
+
+    def live(self, now: int, window: int) -> int:
+        return sum(1 for instant in self.instants if now < instant + window)
+
+    def wait(self, now: int, window: int, most: int) -> int | None:
+        if most == 0:
+            return None
+        return next(wait for wait in range(window + 1) if self.live(now + wait, window) < most)
+
+
+@given(STEPS, WINDOWS, MAXIMA)
+def test_the_exact_log_agrees_with_a_diary(steps: list[int], window: int, most: int) -> None:
+    log, diary, now = ExactLog(window, most), Diary(), 0
+    for step in steps:
+        now += step
+        fits = diary.live(now, window) < most
+        assert log.fits(now, window, most) is fits
+        assert log.retry_after(now, window, most) == diary.wait(now, window, most)
+        assert log.remaining(now, window, most) == max(0, most - diary.live(now, window))
+        if fits:
+            log.add(now)
+            diary.instants.append(now)
+
+
+@given(STEPS, st.lists(st.tuples(WINDOWS, MAXIMA), min_size=1, max_size=4), st.data())
+def test_a_log_that_was_widened_for_several_limits_is_exact_for_each(
+    steps: list[int], limits: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    log: Log = ExactLog(1, 0)
+    for window, most in limits:
+        log = log.widened(window, most)
+    assert all(log.serves(window, most) for window, most in limits)
+    diary, now = Diary(), 0
+    for step in steps:
+        now += step
+        window, most = data.draw(st.sampled_from(limits))
+        fits = diary.live(now, window) < most
+        assert log.fits(now, window, most) is fits
+        assert log.retry_after(now, window, most) == diary.wait(now, window, most)
+        if fits:
+            log.add(now)
+            diary.instants.append(now)
+
+
+@pytest.mark.parametrize("make", [ExactLog, lambda window, _: BucketLog(window)], ids=["exact", "buckets"])
+@given(steps=STEPS, window=WINDOWS, most=MAXIMA, scale=st.sampled_from([1, EXACT_UP_TO, 3 * EXACT_UP_TO + 1]))
+def test_no_stretch_of_the_window_holds_more_than_was_allowed(
+    make: object, steps: list[int], window: int, most: int, scale: int
+) -> None:
+    assert callable(make)
+    window *= scale
+    log: Log = make(window, most)
+    admitted: list[int] = []
+    now = 0
+    for step in steps:
+        now += step
+        if log.fits(now, window, most):
+            log.add(now)
+            admitted.append(now)
+    for start in admitted:
+        assert sum(start <= instant < start + window for instant in admitted) <= most
+
+
+@given(STEPS, st.lists(WINDOWS, min_size=1, max_size=3), MAXIMA, st.data())
+def test_buckets_of_no_width_agree_with_a_diary_whichever_window_is_asked_about(
+    steps: list[int], windows: list[int], most: int, data: st.DataObject
+) -> None:
+    log, diary, now = BucketLog(max(windows)), Diary(), 0
+    for step in steps:
+        now += step
+        window = data.draw(st.sampled_from(windows))
+        fits = diary.live(now, window) < most
+        assert log.fits(now, window, most) is fits
+        assert log.retry_after(now, window, most) == diary.wait(now, window, most)
+        assert log.remaining(now, window, most) == max(0, most - diary.live(now, window))
+        if fits:
+            log.add(now)
+            diary.instants.append(now)
+
+
+def test_an_event_stops_counting_exactly_when_the_window_has_passed() -> None:
+    log = ExactLog(100, 1)
+    log.add(5)
+    assert (log.fits(104, 100, 1), log.fits(105, 100, 1)) == (False, True)
+    assert (log.retry_after(104, 100, 1), log.retry_after(105, 100, 1)) == (1, 0)
+
+
+def test_arrivals_that_share_a_bucket_count_until_the_latest_of_them_is_gone() -> None:
+    window = 10 * EXACT_UP_TO
+    log = BucketLog(window)
+    for now in (0, 4, 10):  # the bucket is ten wide
+        assert log.fits(now, window, 3)
+        log.add(now)
+    assert not log.fits(window + 9, window, 3)
+    assert log.retry_after(window, window, 3) == 10
+    assert log.remaining(window + 10, window, 3) == 3
+
+
+def test_the_number_of_buckets_is_bounded() -> None:
+    window = 4 * EXACT_UP_TO
+    log = BucketLog(window)
+    for now in range(3 * window // 2):
+        assert log.fits(now, window, 10**9)
+        log.add(now)
+    assert len(log._buckets) <= EXACT_UP_TO + 1
+    assert log.remaining(3 * window // 2 - 1, window, 10**9) <= 10**9 - window
+
+
+def test_large_limits_get_buckets_and_small_ones_are_exact() -> None:
+    assert isinstance(open_log(1, EXACT_UP_TO), ExactLog)
+    assert isinstance(open_log(1, EXACT_UP_TO + 1), BucketLog)
+
+
+def test_a_log_keeps_its_events_when_a_limit_outgrows_it() -> None:
+    log: Log = ExactLog(100, 2)
+    log.add(1)
+    log.add(2)
+    log = log.widened(50, EXACT_UP_TO + 1)
+    assert isinstance(log, BucketLog)
+    assert log.serves(100, 10**9)
+    assert not log.serves(101, 1)
+    assert log.remaining(3, 100, 5) == 3
+    assert log.widened(200, 1) is log
+    assert log.serves(200, 1)
+
+
+def test_buckets_know_that_none_is_never() -> None:
+    assert BucketLog(10).retry_after(0, 10, 0) is None
+    assert not BucketLog(10).fits(0, 10, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        pytest.param("second", 1, id="a word"),
+        pytest.param("week", 604_800, id="the longest word"),
+        pytest.param("90s", 90, id="seconds"),
+        pytest.param("15m", 900, id="minutes"),
+        pytest.param("6h", 21_600, id="hours"),
+        pytest.param("7d", 604_800, id="days"),
+        pytest.param("0s", None, id="no time at all"),
+        pytest.param("s", None, id="a unit without a number"),
+        pytest.param("", None, id="nothing"),
+        pytest.param("60", None, id="a number without a unit"),
+        pytest.param("1.5h", None, id="a fraction"),
+        pytest.param("-1s", None, id="a negative number"),
+        pytest.param("1 s", None, id="a space"),
+        pytest.param("minutes", None, id="a plural"),
+        pytest.param("\N{ARABIC-INDIC DIGIT ONE}s", None, id="digits of another script"),
+        pytest.param("9" * 10 + "s", None, id="more digits than time has"),
+    ],
+)
+def test_a_window_is_a_word_or_a_whole_number_with_a_unit(text: str, seconds: int | None) -> None:
+    assert window_seconds(text) == seconds
