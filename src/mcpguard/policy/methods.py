@@ -5,7 +5,9 @@ Names only: what a method does to a session is the protocol's part.
 
 from __future__ import annotations
 
-from typing import Final
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
 SERVER_REQUESTS: Final = ("sampling/createMessage", "elicitation/create", "roots/list")
 

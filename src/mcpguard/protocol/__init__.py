@@ -1,0 +1,1 @@
+"""Reads and writes the wire as values.  Sans-IO: bytes in, commands out."""

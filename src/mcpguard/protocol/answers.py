@@ -1,0 +1,163 @@
+"""Decides what a client gets of a server's answer, read as the method it answers, and of a server's notification."""
+
+from __future__ import annotations
+
+from mcpguard.protocol import lists, methods, replies
+from mcpguard.protocol.commands import Note
+from mcpguard.protocol.wire import ENVELOPE, INTERNAL_ERROR, UPSTREAM, Malformed, printable, refuse_lookalikes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+    from mcpguard.protocol.commands import InFlight
+    from mcpguard.protocol.session import Rules
+    from mcpguard.protocol.wire import Message
+
+SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
+_PLAIN_RESULT: Final = frozenset(
+    ("content", "isError", "structuredContent", "_meta", "resultType", "contents", "messages")
+)
+
+
+class Reading:
+    """An answer as the client gets it: its line, how its request ended, and what was changed on the way."""
+
+    __slots__ = ("line", "notes", "status")
+
+    def __init__(self, line: bytes, status: str = "ok", notes: tuple[Note, ...] = ()) -> None:
+        self.line = line
+        self.status = status
+        self.notes = notes
+
+
+def read(
+    entry: InFlight, message: Message, rules: Rules | None, catalogue: lists.Catalogue, capabilities: object
+) -> Reading:
+    """Read an answer as the method of `entry` defines it.
+
+    `capabilities` are what the client has declared, for its requests that carry none of their own (up to 2025-11-25).
+
+    Raises:
+        Malformed: the answer cannot be read, so the client must get an error in its place.
+    """
+    result = message.result
+    if result is None:
+        return Reading(message.line, "error")
+    if not _PLAIN_RESULT.issuperset(result) or result.get("resultType") == "input_required":
+        refused = refused_input(result, entry.capabilities if entry.modern else capabilities, rules)
+        if refused:
+            return _without_input(entry, refused)
+    method = entry.method
+    if method == "tools/call":
+        return Reading(message.line, _tool_status(result))
+    if method in lists.LISTS:
+        if rules is None:
+            raise Malformed("a list came before the policy was loaded")
+        return _page(entry, message, rules, catalogue)
+    line, removed = lists.without_foreign_members(message, method)
+    if method in ("initialize", "server/discover"):
+        line = lists.announce_changes(result, line)
+    return Reading(line, "ok", tuple(_removed(removed, entry)))
+
+
+def server_info(result: dict[str, Any]) -> dict[str, Any] | None:
+    """Give the `serverInfo` of an `initialize` result, or the one that a 2026-07-28 result carries in `_meta`."""
+    info = result.get("serverInfo")
+    if type(info) is not dict:
+        meta = result.get("_meta")
+        info = meta.get(SERVER_INFO_KEY) if type(meta) is dict else None
+    return info if type(info) is dict else None
+
+
+def _page(entry: InFlight, message: Message, rules: Rules, catalogue: lists.Catalogue) -> Reading:
+    listing, cursor = entry.extra or (lists.Listing(entry.method), None)
+    page = lists.filter_page(message, listing, rules.shows, catalogue.ambiguous_in(entry.method), cursor)
+    catalogue.keep(listing, page)
+    notes = _removed(lists.foreign_members(message.result or {}, entry.method), entry)
+    if page.ambiguous:
+        names = ", ".join(map(printable, page.ambiguous))
+        notes.append(_note("ambiguous", f"two different items under one name, left out and refused: {names}", entry))
+    return Reading(page.line, "ok", tuple(notes))
+
+
+def _removed(names: list[str], entry: InFlight) -> list[Note]:
+    if not names:
+        return []
+    return [_note("removed_member", f"removed from the result: {', '.join(map(printable, names))}", entry)]
+
+
+def _tool_status(result: dict[str, Any]) -> str:
+    if result.get("isError") is True:
+        return "tool_error"
+    return "task" if result.get("resultType") == "task" or type(result.get("task")) is dict else "ok"
+
+
+def refused_input(body: dict[str, Any], capabilities: object, rules: Rules | None) -> str:
+    """Say which of the requests inside `inputRequests` the client shall not see, and why; empty if it may see all.
+
+    Raises:
+        Malformed: `inputRequests` is no map of requests.
+    """
+    for name in body:
+        if name != "inputRequests" and name.casefold() == "inputrequests":
+            raise Malformed(f"the member {printable(name)} is one of the protocol's in another case")
+    requests = body.get("inputRequests")
+    if requests is None:
+        return ""
+    if type(requests) is not dict:
+        raise Malformed("`inputRequests` must be an object")
+    for request in requests.values():
+        method = request.get("method") if type(request) is dict else None
+        params = request.get("params", {}) if type(request) is dict else None
+        if type(method) is not str or type(params) is not dict:
+            raise Malformed("`inputRequests` must hold requests")
+        refuse_lookalikes(request, ENVELOPE)
+        if method not in methods.CLIENT_FEATURES:
+            return f"{printable(method)}: no server asks this of a client"
+        if not methods.declares(capabilities, method, params):
+            return f"{method}: the client has not declared this capability"
+        if rules is None or not rules.permits_server_request(method):
+            return f"{method}: the policy refuses it"
+    return ""
+
+
+def _without_input(entry: InFlight, refused: str) -> Reading:
+    text = (
+        f"mcpguard: {printable(entry.subject or entry.method)} stopped: the server asked for more input, and that was refused "
+        f"({refused}). Do not retry unchanged."
+    )
+    decision = {"code": "denied", "rule": "/server_requests"}
+    if entry.method == "tools/call":
+        line = replies.tool_error(entry.id, text, decision, modern=entry.modern)
+    else:
+        line = replies.error(entry.id, INTERNAL_ERROR, text, {replies.DECISION_KEY: decision})
+    return Reading(line, "error", (_note("input_refused", refused, entry),))
+
+
+def read_notification(message: Message, rules: Rules, capabilities: object) -> bytes:
+    """Give what the client gets of a server's notification (`notifications/cancelled` excepted).
+
+    Raises:
+        Malformed: it gets nothing, for this reason.
+    """
+    method = message.method or ""
+    if method in methods.LIST_CHANGED:
+        return lists.only_meta(message)
+    if method == "notifications/resources/updated":
+        uri = message.params.get("uri")
+        if type(uri) is not str or not rules.permits_resource(uri):
+            raise Malformed("a change of a resource that the policy does not allow was not passed on")
+        return message.line
+    if method == "notifications/tasks":
+        refused = refused_input(message.params, capabilities, rules)
+        if refused:
+            raise Malformed(f"a task's request for input was refused: {refused}")
+        return message.line
+    if method in methods.KNOWN or methods.resembles_known(method) or not rules.permits_method(method):
+        raise Malformed("a notification that the policy does not allow was dropped")
+    return message.line
+
+
+def _note(kind: str, detail: str, entry: InFlight) -> Note:
+    return Note(kind, UPSTREAM, detail, entry.method, entry.id)

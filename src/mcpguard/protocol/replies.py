@@ -1,0 +1,83 @@
+"""Writes everything that the guard itself says, in both eras of the protocol.
+
+Decides no call and reads no line: what it says, and to whom, it is told.
+"""
+
+from __future__ import annotations
+
+from mcpguard.protocol.wire import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, encode, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+    from mcpguard.policy.decision import Verdict
+    from mcpguard.protocol.wire import Id
+
+DECISION_KEY: Final = "mcpguard/decision"
+"""Where a refusal carries its machine-readable part: in `_meta` of a result, at the top of an error's `data`."""
+
+COMPLETE: Final = "complete"
+
+
+def error(id_: Id, code: int, message: str, data: dict[str, Any] | None = None) -> bytes:
+    """Answer a request with an error."""
+    body: dict[str, Any] = {"code": code, "message": message}
+    if data is not None:
+        body["data"] = data
+    return encode({"jsonrpc": "2.0", "id": id_, "error": body})
+
+
+def refusal(id_: Id, method: str, subject: str, verdict: Verdict, *, modern: bool, task: bool) -> bytes:
+    """Say that a request is refused.
+
+    A refused tool call is a result with `isError` and one text block, which is what reaches the model word for word in every
+    client; a task-augmented call (2025-11-25, `params.task`) and every other method get an error. `modern` results carry
+    `resultType` (2026-07-28). What is hidden is answered as the protocol answers for what does not exist.
+    """
+    if verdict.hidden:
+        what = {"tools/call": "tool", "prompts/get": "prompt"}.get(method, "resource")
+        return error(id_, INVALID_PARAMS, f"Unknown {what}: {subject}")
+    decision: dict[str, Any] = {"code": verdict.code, "rule": verdict.rule}
+    if verdict.retry_after_ms is not None:
+        decision["retry_after_ms"] = verdict.retry_after_ms
+    if verdict.remaining is not None:
+        decision["remaining"] = verdict.remaining
+    if method == "tools/call" and not task:
+        return tool_error(id_, verdict.text, decision, modern=modern)
+    if method in _WITH_SUBJECT:
+        code = INVALID_PARAMS
+    else:
+        code = INTERNAL_ERROR if verdict.code in ("busy", "internal") else METHOD_NOT_FOUND
+    return error(id_, code, verdict.text, {DECISION_KEY: decision})
+
+
+_WITH_SUBJECT: Final = frozenset(
+    (
+        "tools/call",
+        "resources/read",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "prompts/get",
+        "completion/complete",
+    )
+)
+
+
+def tool_error(id_: Id, text: str, decision: dict[str, Any], *, modern: bool) -> bytes:
+    """A result with `isError` and one text block: no `structuredContent`, or some clients would show only that."""
+    result: dict[str, Any] = {"resultType": COMPLETE} if modern else {}
+    result["content"] = [{"type": "text", "text": text}]
+    result["isError"] = True
+    result["_meta"] = {DECISION_KEY: decision}
+    return encode({"jsonrpc": "2.0", "id": id_, "result": result})
+
+
+def no_probe_answer(id_: Id) -> bytes:
+    """Answer a `server/discover` in the name of a server that says nothing to it: clients fall back to `initialize`."""
+    return error(id_, METHOD_NOT_FOUND, "Method not found: server/discover")
+
+
+def capability_refused(id_: Id, method: str, text: str) -> bytes:
+    """Answer a server's request that its client shall not see."""
+    return error(id_, METHOD_NOT_FOUND, text or f"Method not found: {printable(method)}")

@@ -1,0 +1,634 @@
+"""Decides what becomes of each line: who gets it, who must be asked, what is said in its place.
+
+Sans-IO: lines and instants in, commands out.  Knows no policy but through `Rules`, no process and no clock.  Calls must not overlap;
+whoever pumps two directions at once holds a lock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mcpguard.protocol import answers, methods, replies
+from mcpguard.protocol.commands import (
+    CANCELLED,
+    HOLD,
+    SENT,
+    SPOKEN_FOR,
+    WAITING,
+    WITHDRAWN,
+    Abandon,
+    Answered,
+    Consult,
+    Forward,
+    InFlight,
+    Note,
+    Remember,
+)
+from mcpguard.protocol.lists import LISTS, Catalogue, keep_subscriptions
+from mcpguard.protocol.wire import (
+    CLIENT,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    UPSTREAM,
+    Malformed,
+    Message,
+    Overlong,
+    decode,
+    find_id,
+    guess_shape,
+    is_object_like,
+    printable,
+    refuse_lookalikes,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ClassVar, Final, Protocol
+
+    from mcpguard.policy.decision import Verdict
+    from mcpguard.protocol.commands import Command
+    from mcpguard.protocol.wire import Id, Side
+
+    class Rules(Protocol):
+        """What a session must know of the policy in force."""
+
+        def shows(self, method: str, name: str) -> bool:
+            """Whether the list that `method` gives may show the item of this name."""
+
+        def permits_resource(self, uri: str) -> bool:
+            """Whether the policy lets this resource be read, limits aside."""
+
+        def permits_method(self, method: str) -> bool:
+            """Whether a method that the protocol does not know may pass."""
+
+        def permits_server_request(self, method: str) -> bool:
+            """Whether a server may ask this of the client."""
+
+
+MAX_IN_FLIGHT: Final = 65_536
+RESERVED_FOR: Final = 10_000
+"""For how many later requests the id of a cancelled one stays reserved."""
+
+PROBE_AFTER_SIGN_NS: Final = 2_000_000_000
+PROBE_WITHOUT_SIGN_NS: Final = 8_000_000_000
+VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
+CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
+CLIENT_INFO_KEY: Final = "io.modelcontextprotocol/clientInfo"
+
+
+class Session:
+    """One client, one server: everything in flight between them, and what each may say next.
+
+    Made without a policy; `open` gives it one. Until then only what the policy does not govern gets through, and `receive` answers
+    `Hold` for everything else. `client`, `server` and `deadline_ns` are there to be read.
+    """
+
+    def __init__(self, *, now_ns: int, max_in_flight: int = MAX_IN_FLIGHT) -> None:
+        self.client: dict[str, Any] | None = None
+        self.server: dict[str, Any] | None = None
+        self.deadline_ns: int | None = None
+        """When `tick` wants to be called; None: never."""
+        self._rules: Rules | None = None
+        self._now_ns = now_ns
+        self._sign_ns: int | None = None
+        self._silent = False
+        self._ended = ""
+        self._max_in_flight = max_in_flight
+        self._seq = 0
+        self._requests: dict[Id, InFlight] = {}
+        self._reserved: deque[InFlight] = deque()
+        self._probes: list[InFlight] = []
+        self._server_requests: dict[Id, InFlight] = {}
+        self._capabilities: object = None
+        self._modern_capabilities: object = None
+        """What the client's last request of the 2026-07-28 revision declared."""
+        self._catalogue = Catalogue()
+
+    # What the owner of the session tells it
+
+    def open(self, rules: Rules) -> None:
+        """From now on, judge by `rules`; called again, by other ones."""
+        self._rules = rules
+
+    def know_silent(self, *, silent: bool) -> list[Command]:
+        """Say what earlier runs found about this server and `server/discover`."""
+        self._silent = silent
+        return self._speak_for_probes() if silent else []
+
+    def see_sign_of_life(self, now_ns: int) -> None:
+        """The server wrote its first byte, to stdout or to stderr."""
+        if self._sign_ns is None:
+            self._sign_ns = now_ns
+            self._set_deadline()
+
+    def tick(self, now_ns: int) -> list[Command]:
+        """Answer the probes that a server has left unanswered for too long."""
+        if self.deadline_ns is None or now_ns < self.deadline_ns:
+            return []
+        return self._speak_for_probes()
+
+    def end(self, reason: str) -> list[Command]:
+        """The server is gone: every request in flight gets its one error, and so will every later one."""
+        self._ended = reason
+        commands: list[Command] = []
+        for entry in self._requests.values():
+            if entry.state in (SENT, WAITING):
+                text = f"mcpguard: {reason}"
+                if entry.verdict is not None:
+                    text += f"; whether {printable(entry.subject or entry.method)} took effect is unknown"
+                    commands.append(Answered(entry, "lost", 0))
+                commands.append(Forward(CLIENT, replies.error(entry.id, INTERNAL_ERROR, text)))
+                entry.state = WITHDRAWN
+        for entry in self._server_requests.values():
+            if entry.verdict is not None:
+                commands.append(Answered(entry, "lost", 0))
+            entry.state = WITHDRAWN
+        self._requests.clear()
+        self._server_requests.clear()
+        self._reserved.clear()
+        self._probes.clear()
+        self.deadline_ns = None
+        return commands
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server is gone for this session: `end` was called, or what the server sent left no way on."""
+        return bool(self._ended)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests of the client wait for an answer."""
+        return sum(1 for entry in self._requests.values() if entry.state in (SENT, WAITING))
+
+    @property
+    def ended(self) -> str:
+        """Why no server answers any more; empty as long as one may."""
+        return self._ended
+
+    @property
+    def seen_requests(self) -> int:
+        """How many requests the client has made so far."""
+        return self._seq
+
+    # Lines
+
+    def receive(self, side: Side, line: bytes | Overlong, now_ns: int) -> list[Command]:
+        """Take one line from `side` and say what is to be done; never raises, whatever the line."""
+        self._now_ns = now_ns
+        if self._ended and side is UPSTREAM:
+            return []
+        if isinstance(line, Overlong):
+            return self._overlong(side, line)
+        try:
+            message = decode(line, side)
+        except Malformed as refused:
+            return self._malformed(side, line, refused)
+        if side is UPSTREAM:
+            if message.method is None:
+                return self._upstream_answer(message)
+            return self._upstream_notification(message) if message.id is None else self._upstream_request(message)
+        if message.method is None:
+            return self._client_answer(message)
+        return self._client_notification(message) if message.id is None else self._client_request(message)
+
+    def resolve(self, ticket: InFlight, verdict: Verdict) -> list[Command]:
+        """Do what was decided about a request that `Consult` asked about."""
+        ticket.verdict = verdict
+        requests = self._requests if ticket.origin is CLIENT else self._server_requests
+        if ticket.state is not WAITING:
+            if ticket.state is WITHDRAWN and verdict.admitted:
+                return [Answered(ticket, "cancelled", 0)]
+            return []
+        line, ticket.line = ticket.line, b""
+        if verdict.admitted:
+            ticket.state = SENT
+            return [Forward(UPSTREAM if ticket.origin is CLIENT else CLIENT, line)]
+        del requests[ticket.id]
+        if ticket.origin is UPSTREAM:
+            return [Forward(UPSTREAM, replies.capability_refused(ticket.id, ticket.method, verdict.text))]
+        answer = replies.refusal(
+            ticket.id, ticket.method, ticket.subject, verdict, modern=ticket.modern, task=ticket.task
+        )
+        return [Forward(CLIENT, answer)]
+
+    def take_back(self, ticket: InFlight, verdict: Verdict) -> list[Command]:
+        """Refuse a request after all that `resolve` has admitted, and whose line was not sent yet."""
+        requests = self._requests if ticket.origin is CLIENT else self._server_requests
+        if requests.get(ticket.id) is not ticket:
+            return []
+        ticket.state = WAITING
+        return self.resolve(ticket, verdict)
+
+    # Lines that are no messages
+
+    def _malformed(self, side: Side, line: bytes, refused: Malformed) -> list[Command]:
+        id_, shape, kind = refused.id, refused.shape, "noise"
+        if is_object_like(line):
+            kind = "malformed"
+            if shape is None:
+                id_, shape = find_id(line, line), guess_shape(line, line)
+        note = Note(kind, side, refused.reason, id_=id_)
+        return [note, *self._answer_unread(side, id_, f"mcpguard: {refused.reason}", refused.code, shape or "")]
+
+    def _overlong(self, side: Side, line: Overlong) -> list[Command]:
+        id_ = find_id(line.head, line.tail) if is_object_like(line.head) else None
+        reason = f"a line of {line.length} bytes is over the limit"
+        shape = guess_shape(line.head, line.tail) or ("call" if side is CLIENT else "answer")
+        note = Note("overlong", side, reason, id_=id_)
+        if side is UPSTREAM:
+            entry = self._requests.get(id_) if id_ is not None else None
+            if entry is None or entry.state is WAITING or shape == "call":
+                return [note, *self.end(f"the server sent {reason}, and it shows no id to answer")]
+        return [note, *self._answer_unread(side, id_, f"mcpguard: {reason}", INVALID_REQUEST, shape)]
+
+    def _answer_unread(self, side: Side, id_: Id | None, text: str, code: int, shape: str) -> list[Command]:
+        """Leave nobody waiting for a line that was refused: answer it, or the request that it seems to answer."""
+        if id_ is None:
+            return []
+        if side is UPSTREAM:
+            entry = self._requests.get(id_)
+            if entry is None or shape != "answer":
+                return []
+            if entry.state is SENT:
+                return self._fail(entry, f"{text} (in the server's answer)", 0)
+            self._forget_reserved(entry)
+            return []
+        if shape == "answer":
+            asked = self._server_requests.get(id_)
+            if asked is None or asked.state is not SENT:
+                return []
+            del self._server_requests[id_]
+            commands: list[Command] = [Forward(UPSTREAM, replies.error(id_, INTERNAL_ERROR, text))]
+            if asked.verdict is not None:
+                commands.append(Answered(asked, "error", 0))
+            return commands
+        return [] if id_ in self._requests else [Forward(CLIENT, replies.error(id_, code, text))]
+
+    def _fail(self, entry: InFlight, text: str, result_bytes: int) -> list[Command]:
+        """Answer a request in flight with an error in its server's place."""
+        self._forget(entry)
+        if entry in self._probes:
+            self._probes.remove(entry)
+            self._set_deadline()
+        commands: list[Command] = [Forward(CLIENT, replies.error(entry.id, INTERNAL_ERROR, text))]
+        if entry.verdict is not None:
+            commands.append(Answered(entry, "error", result_bytes))
+        return commands
+
+    # Client to server
+
+    def _client_request(self, message: Message) -> list[Command]:
+        method, id_ = message.method or "", message.id
+        assert id_ is not None
+        if id_ in self._requests:
+            return [Note("duplicate_id", CLIENT, "a request with an id in flight was dropped", method, id_)]
+        handler = self._REQUESTS.get(method)
+        if handler is None or method in methods.GOVERNED_REQUESTS or len(self._requests) >= self._max_in_flight:
+            if self._rules is None and not self._ended:
+                return [HOLD]
+            handler = handler or Session._unknown_request
+        self._seq += 1
+        if self._ended:
+            return [Forward(CLIENT, replies.error(id_, INTERNAL_ERROR, f"mcpguard: {self._ended}"))]
+        while self._reserved and self._reserved[0].seq + RESERVED_FOR <= self._seq:
+            self._forget(self._reserved.popleft())
+        entry = InFlight(CLIENT, id_, method, message.line, self._seq)
+        meta = message.params.get("_meta")
+        if meta is not None:
+            self._read_meta(entry, meta)
+        if len(self._requests) >= self._max_in_flight:
+            fault = (
+                "busy",
+                f"more than {self._max_in_flight} requests are in flight; try again when some are answered",
+            )
+            entry.task = method == "tools/call" and "task" in message.params and not entry.modern
+            return [self._consult(entry, "method", method, fault=fault)]
+        try:
+            commands = handler(self, entry, message)
+        except Malformed as refused:
+            self._requests.pop(id_, None)
+            note = Note("malformed", CLIENT, refused.reason, method, id_)
+            return [note, Forward(CLIENT, replies.error(id_, INVALID_PARAMS, f"mcpguard: {refused.reason}"))]
+        return commands
+
+    def _read_meta(self, entry: InFlight, meta: object) -> None:
+        if type(meta) is not dict or VERSION_KEY not in meta:
+            return
+        entry.modern = True
+        entry.capabilities = self._modern_capabilities = meta.get(CAPABILITIES_KEY)
+        info = meta.get(CLIENT_INFO_KEY)
+        if self.client is None and type(info) is dict:
+            self.client = info
+
+    def _pass(self, entry: InFlight, message: Message) -> list[Command]:
+        entry.line = b""
+        self._requests[entry.id] = entry
+        return [Forward(UPSTREAM, message.line)]
+
+    def _initialize(self, entry: InFlight, message: Message) -> list[Command]:
+        self._capabilities = message.params.get("capabilities")
+        info = message.params.get("clientInfo")
+        self.client = info if type(info) is dict else None
+        return self._pass(entry, message)
+
+    def _discover(self, entry: InFlight, message: Message) -> list[Command]:
+        if self._silent:
+            return [Forward(CLIENT, replies.no_probe_answer(entry.id))]
+        entry.extra = self._now_ns
+        self._probes.append(entry)
+        self._set_deadline()
+        return self._pass(entry, message)
+
+    def _tool_call(self, entry: InFlight, message: Message) -> list[Command]:
+        params = message.params
+        name = params.get("name")
+        arguments = params.get("arguments")
+        if type(name) is not str:
+            raise Malformed("`name` of a tool call must be a string")
+        if arguments is None:
+            arguments = {}
+        elif type(arguments) is not dict:
+            raise Malformed("`arguments` of a tool call must be an object")
+        entry.task = "task" in params and not entry.modern
+        return [self._consult(entry, "tool", name, arguments)]
+
+    def _list(self, entry: InFlight, message: Message) -> list[Command]:
+        cursor = message.params.get("cursor")
+        if cursor is not None and type(cursor) is not str:
+            raise Malformed("`cursor` must be a string")
+        listing = self._catalogue.continued(entry.method, cursor) if cursor is not None else None
+        if listing is not None:
+            entry.extra = (listing, cursor)
+        return self._pass(entry, message)
+
+    def _resource(self, entry: InFlight, message: Message) -> list[Command]:
+        uri = message.params.get("uri")
+        if type(uri) is not str:
+            raise Malformed("`uri` must be a string")
+        return [self._consult(entry, "resource", uri)]
+
+    def _prompt(self, entry: InFlight, message: Message) -> list[Command]:
+        name = message.params.get("name")
+        if type(name) is not str:
+            raise Malformed("`name` of a prompt must be a string")
+        return [self._consult(entry, "prompt", name)]
+
+    def _complete(self, entry: InFlight, message: Message) -> list[Command]:
+        ref = message.params.get("ref")
+        if type(ref) is not dict:
+            raise Malformed("`ref` must be an object")
+        refuse_lookalikes(ref, frozenset(("type", "name", "uri")))
+        kind, name, uri = ref.get("type"), ref.get("name"), ref.get("uri")
+        if kind == "ref/prompt" and type(name) is str and uri is None:
+            return [self._consult(entry, "prompt", name)]
+        if kind == "ref/resource" and type(uri) is str and name is None:
+            return [self._consult(entry, "resource", uri)]
+        raise Malformed("`ref` must name a prompt (`ref/prompt`, `name`) or a resource (`ref/resource`, `uri`)")
+
+    def _listen(self, entry: InFlight, message: Message) -> list[Command]:
+        assert self._rules is not None
+        permits, catalogue = self._rules.permits_resource, self._catalogue
+        line, taken = keep_subscriptions(
+            message, lambda uri: permits(uri) and not catalogue.is_ambiguous("resource", uri)
+        )
+        message.line = line
+        commands = self._pass(entry, message)
+        if taken:
+            commands.append(
+                Note("subscriptions_cut", CLIENT, f"{taken} refused URIs were taken out", entry.method, entry.id)
+            )
+        return commands
+
+    def _unknown_request(self, entry: InFlight, _: Message) -> list[Command]:
+        fault = None
+        if methods.resembles_known(entry.method):
+            fault = ("malformed", "the method is one of the protocol's in another spelling")
+        elif entry.method in methods.KNOWN and entry.method.startswith("notifications/"):
+            fault = ("malformed", "a notification has no id")
+        return [self._consult(entry, "method", entry.method, fault=fault)]
+
+    def _consult(
+        self,
+        entry: InFlight,
+        kind: str,
+        subject: str,
+        arguments: dict[str, Any] | None = None,
+        fault: tuple[Any, str] | None = None,
+    ) -> Consult:
+        entry.state = WAITING
+        entry.subject = subject
+        (self._requests if entry.origin is CLIENT else self._server_requests)[entry.id] = entry
+        if fault is None and self._catalogue.is_ambiguous(kind, subject):
+            fault = ("malformed", "the server lists more than one under this name, so a call could mean either")
+        return Consult(entry, kind, subject, arguments, fault)
+
+    def _client_notification(self, message: Message) -> list[Command]:
+        method = message.method or ""
+        if method in methods.CLIENT_NOTIFICATIONS:
+            return [Forward(UPSTREAM, message.line)]
+        if method == "notifications/cancelled":
+            return self._client_cancels(message)
+        if method in methods.KNOWN and not method.startswith("notifications/"):
+            return [Note("dropped_notification", CLIENT, "a request without an id was dropped", method)]
+        if self._rules is None:
+            return [] if self._ended else [HOLD]
+        if methods.resembles_known(method) or not self._rules.permits_method(method):
+            return [
+                Note(
+                    "dropped_notification", CLIENT, "a notification that the policy does not allow was dropped", method
+                )
+            ]
+        return [Forward(UPSTREAM, message.line)]
+
+    def _client_cancels(self, message: Message) -> list[Command]:
+        id_ = _named_id(message)
+        entry = self._requests.get(id_) if id_ is not None else None
+        if entry is None or entry.state not in (SENT, WAITING):
+            return []
+        if entry.state is WAITING:
+            entry.state = WITHDRAWN
+            del self._requests[entry.id]
+            return [Abandon(entry)]
+        entry.state = CANCELLED
+        entry.seq = self._seq
+        self._reserved.append(entry)
+        commands: list[Command] = [Forward(UPSTREAM, message.line)]
+        if entry in self._probes:
+            self._probes.remove(entry)
+            self._set_deadline()
+        if entry.verdict is not None:
+            commands.append(Answered(entry, "cancelled", 0))
+        return commands
+
+    def _client_answer(self, message: Message) -> list[Command]:
+        assert message.id is not None
+        entry = self._server_requests.get(message.id)
+        if entry is None or entry.state is not SENT:
+            return [Note("unmatched_answer", CLIENT, "an answer to no request in flight was dropped", id_=message.id)]
+        del self._server_requests[message.id]
+        status = "ok" if message.result is not None else "error"
+        commands: list[Command] = [Forward(UPSTREAM, message.line)]
+        if entry.verdict is not None:
+            commands.append(Answered(entry, status, len(message.line)))
+        return commands
+
+    # Server to client
+
+    def _upstream_answer(self, message: Message) -> list[Command]:
+        assert message.id is not None
+        entry = self._requests.get(message.id)
+        if entry is None or entry.state is not SENT:
+            if entry is not None:
+                self._forget_reserved(entry)
+            return [Note("unmatched_answer", UPSTREAM, "an answer to no request in flight was dropped", id_=message.id)]
+        commands: list[Command] = []
+        if self._probes:
+            commands = self._hear_answer(entry)
+        del self._requests[message.id]
+        try:
+            reading = answers.read(entry, message, self._rules, self._catalogue, self._capabilities)
+        except Malformed as refused:
+            self._requests[message.id] = entry
+            note = Note("malformed", UPSTREAM, refused.reason, entry.method, entry.id)
+            return [
+                *commands,
+                note,
+                *self._fail(entry, f"mcpguard: {refused.reason} (in the server's answer)", len(message.line)),
+            ]
+        if entry.method in _INTRODUCTIONS and message.result is not None:
+            self.server = answers.server_info(message.result) or self.server
+            commands.append(Remember(silent=False))
+        commands += reading.notes
+        commands.append(Forward(CLIENT, reading.line))
+        if entry.verdict is not None:
+            commands.append(Answered(entry, reading.status, len(message.line)))
+        return commands
+
+    def _upstream_request(self, message: Message) -> list[Command]:
+        method, id_ = message.method or "", message.id
+        assert id_ is not None
+        if id_ in self._server_requests:
+            return [Note("duplicate_id", UPSTREAM, "a request with an id in flight was dropped", method, id_)]
+        if len(self._server_requests) >= self._max_in_flight:
+            text = f"mcpguard: more than {self._max_in_flight} requests are in flight"
+            note = Note("busy", UPSTREAM, "a request above the number that may be in flight was refused", method, id_)
+            return [note, Forward(UPSTREAM, replies.error(id_, INTERNAL_ERROR, text))]
+        if self._rules is None and method != "ping":
+            return [HOLD]
+        entry = InFlight(UPSTREAM, id_, method, message.line, 0)
+        if method == "ping":
+            entry.line = b""
+            self._server_requests[id_] = entry
+            return [Forward(CLIENT, message.line)]
+        fault = None
+        if method in methods.CLIENT_FEATURES or method in methods.CLIENT_TASKS:
+            if not methods.declares(self._capabilities, method, message.params):
+                fault = ("denied", "the client has not declared this capability")
+        elif method in methods.KNOWN or methods.resembles_known(method):
+            fault = ("malformed", "no server asks this of a client")
+        return [self._consult(entry, "server_request", method, fault=fault)]
+
+    def _upstream_notification(self, message: Message) -> list[Command]:
+        method = message.method or ""
+        if method in methods.UPSTREAM_NOTIFICATIONS:
+            return [Forward(CLIENT, message.line)]
+        if self._rules is None:
+            return [HOLD]
+        if method == "notifications/cancelled":
+            return self._upstream_cancels(message)
+        try:
+            capabilities = self._capabilities if self._modern_capabilities is None else self._modern_capabilities
+            line = answers.read_notification(message, self._rules, capabilities)
+        except Malformed as refused:
+            return [Note("dropped_notification", UPSTREAM, refused.reason, method)]
+        return [Forward(CLIENT, line)]
+
+    def _upstream_cancels(self, message: Message) -> list[Command]:
+        """A server withdraws a request of its own, or ends a subscription (2026-07-28, patterns/cancellation)."""
+        id_ = _named_id(message)
+        if id_ is None:
+            return []
+        asked, subscribed = self._server_requests.get(id_), self._requests.get(id_)
+        if asked is not None:
+            del self._server_requests[id_]
+            if asked.state is WAITING:
+                asked.state = WITHDRAWN
+                return [Abandon(asked)]
+            if asked.verdict is not None:
+                return [Forward(CLIENT, message.line), Answered(asked, "cancelled", 0)]
+        elif subscribed is not None and subscribed.method == "subscriptions/listen" and subscribed.state is SENT:
+            self._forget(subscribed)
+        else:
+            return []
+        return [Forward(CLIENT, message.line)]
+
+    # What both sides share
+
+    def _forget(self, entry: InFlight) -> None:
+        if self._requests.get(entry.id) is entry:
+            del self._requests[entry.id]
+
+    def _forget_reserved(self, entry: InFlight) -> None:
+        """The late answer has come, or something in its place: the id is free again."""
+        if entry.state in (CANCELLED, SPOKEN_FOR):
+            self._forget(entry)
+
+    def _hear_answer(self, entry: InFlight) -> list[Command]:
+        """An answer came while a probe waits: to the probe itself, or to something later, which shows a silent server."""
+        if entry in self._probes:
+            self._probes.remove(entry)
+            self._set_deadline()
+            return []
+        if any(probe.seq < entry.seq for probe in self._probes):
+            self._silent = True
+            return [Remember(silent=True), *self._speak_for_probes()]
+        return []
+
+    def _speak_for_probes(self) -> list[Command]:
+        commands: list[Command] = []
+        for probe in self._probes:
+            probe.state = SPOKEN_FOR
+            probe.seq = self._seq
+            self._reserved.append(probe)
+            commands.append(Forward(CLIENT, replies.no_probe_answer(probe.id)))
+            commands.append(
+                Note("silent_server", UPSTREAM, "server/discover was answered for the server", probe.method, probe.id)
+            )
+        self._probes.clear()
+        self.deadline_ns = None
+        return commands
+
+    def _set_deadline(self) -> None:
+        if not self._probes:
+            self.deadline_ns = None
+            return
+        asked_ns = self._probes[0].extra
+        if self._sign_ns is None:
+            self.deadline_ns = asked_ns + PROBE_WITHOUT_SIGN_NS
+        else:
+            self.deadline_ns = max(asked_ns, self._sign_ns) + PROBE_AFTER_SIGN_NS
+
+    _REQUESTS: ClassVar[dict[str, Callable[[Session, InFlight, Message], list[Command]]]] = {
+        **dict.fromkeys(methods.PASSING_REQUESTS, _pass),
+        **dict.fromkeys(LISTS, _list),
+        "initialize": _initialize,
+        "server/discover": _discover,
+        "tools/call": _tool_call,
+        "resources/read": _resource,
+        "resources/subscribe": _resource,
+        "resources/unsubscribe": _resource,
+        "prompts/get": _prompt,
+        "completion/complete": _complete,
+        "subscriptions/listen": _listen,
+    }
+
+
+def _named_id(message: Message) -> Id | None:
+    """Give the id that a `notifications/cancelled` names; never a boolean, which Python would take for 0 or 1."""
+    id_ = message.params.get("requestId")
+    return id_ if type(id_) is str or type(id_) is int else None
+
+
+_INTRODUCTIONS: Final = frozenset(("initialize", "server/discover"))

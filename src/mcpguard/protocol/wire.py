@@ -1,0 +1,474 @@
+"""Decides which bytes are one JSON-RPC message, and which of them may travel on as they came.
+
+Knows the shapes of JSON-RPC 2.0 and nothing of methods, policies or processes.  Only this module touches the JSON
+parser: whatever it raises becomes `Malformed`.  Classes are plain and slotted because this module is imported before a
+server's first answer, and `dataclasses` alone would double the import time.
+"""
+
+from __future__ import annotations
+
+import jiter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from decimal import Decimal
+    from typing import Any, Final, Literal, TypeAlias
+
+    Id: TypeAlias = str | int
+    Side: TypeAlias = Literal["client", "upstream"]
+
+CLIENT: Final = "client"
+UPSTREAM: Final = "upstream"
+
+MAX_CLIENT_LINE_BYTES: Final = 8 * 1024 * 1024
+MAX_UPSTREAM_LINE_BYTES: Final = 64 * 1024 * 1024
+MAX_CLIENT_DEPTH: Final = 128
+MAX_NUMBER_CHARS: Final = 400
+KEPT_BYTES: Final = 4096
+"""How much of each end of an over-long line is kept: enough to find an id to answer."""
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+
+ENVELOPE: Final = frozenset(("jsonrpc", "id", "method", "params", "result", "error"))
+PARAMS: Final = frozenset(
+    (
+        "name",
+        "arguments",
+        "uri",
+        "_meta",
+        "task",
+        "inputResponses",
+        "requestState",
+        "cursor",
+        "ref",
+        "argument",
+        "context",
+        "requestId",
+        "progressToken",
+        "notifications",
+        "taskId",
+        "level",
+        "protocolVersion",
+        "capabilities",
+        "clientInfo",
+    )
+)
+_FOLDED_ENVELOPE: Final = frozenset(name.casefold() for name in ENVELOPE)
+_FOLDED_PARAMS: Final = frozenset(name.casefold() for name in PARAMS)
+_ANY_DEPTH: Final = 1 << 40
+_MAX_DOUBLE: Final = 2**1024 - 2**971
+_SHORT_LINE_BYTES: Final = MAX_NUMBER_CHARS // 3
+"""A line this short holds no number that is too long."""
+_DIGITS: Final = bytes(48 if 48 <= c < 58 else 101 if c in b"eE" else c if c == 43 else 32 for c in range(256))
+"""For `bytes.translate`: every digit becomes 0, e and E become e, + stays, all else becomes a space."""
+_NUMBER_CHARS: Final = bytes(48 if c in b"-+.0123456789eE" else 32 for c in range(256))
+_LONG_NUMBER: Final = b"0" * (MAX_NUMBER_CHARS + 1)
+_LONG_SEARCH_BYTES: Final = 1 << 20
+
+
+_from_json = jiter.from_json
+
+
+class Malformed(Exception):  # noqa: N818 - it names what the line is; an error is what JSON-RPC answers with
+    """A line that is no message.
+
+    `code` is the JSON-RPC error code that its sender is answered with. `id` and `shape` are what could be read of a line
+    that is JSON: its id, and whether it is meant as a "call" or an "answer"; empty if neither.
+    """
+
+    def __init__(self, reason: str, code: int = INVALID_REQUEST) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+        self.id: Id | None = None
+        self.shape: str | None = None
+
+
+class Overlong:
+    """What is kept of a line that exceeded the limit: its first and last bytes, and its length in bytes."""
+
+    __slots__ = ("head", "length", "tail")
+
+    def __init__(self, head: bytes, tail: bytes, length: int) -> None:
+        self.head = head
+        self.tail = tail
+        self.length = length
+
+
+class Message:
+    """One decoded JSON-RPC message: a request, a notification, a result or an error.
+
+    `id` is None exactly for notifications, `method` is None exactly for answers. `params` holds the parameters of a
+    request or notification ({} if absent or null) or the error object of an error; `result` is the result object, None for an
+    error. `line` is what may be forwarded: the bytes as they came, or cleaned where they held a character that some
+    reader takes for a line end.
+    """
+
+    __slots__ = ("id", "line", "method", "params", "result")
+
+    def __init__(
+        self, id_: Id | None, method: str | None, params: dict[str, Any], result: dict[str, Any] | None, line: bytes
+    ) -> None:
+        self.id = id_
+        self.method = method
+        self.params = params
+        self.result = result
+        self.line = line
+
+
+class LineReader:
+    """Cuts a byte stream into lines that end at LF, never holding more than one limit's worth of bytes.
+
+    `feed` takes a chunk and gives the lines it completes, each with its LF, and `Overlong` in place of a line of more than
+    `max_line_bytes` bytes (LF not counted). White-space-only lines are left out. What `pending` counts at the end of the
+    stream is a line without LF: no message (MCP, stdio transport: messages are delimited by newlines).
+    """
+
+    __slots__ = ("_head", "_kept", "_max", "_skipping", "_tail", "pending")
+
+    def __init__(self, max_line_bytes: int) -> None:
+        self._max = max_line_bytes
+        self._kept = bytearray()
+        self._head = self._tail = b""
+        self._skipping = False
+        self.pending = 0
+
+    def feed(self, chunk: bytes) -> list[bytes | Overlong]:
+        """Take a chunk; give the lines that end in it."""
+        lines: list[bytes | Overlong] = []
+        start = 0
+        while end := chunk.find(b"\n", start) + 1:
+            line: bytes | Overlong
+            if self.pending or end - start - 1 > self._max:
+                self._keep(chunk[start:end])
+                line = self._finish()
+            else:
+                line = chunk[start:end]
+            if type(line) is Overlong or not line.isspace():  # type: ignore[union-attr]
+                lines.append(line)
+            start = end
+        if start < len(chunk):
+            self._keep(chunk[start:])
+        return lines
+
+    def _keep(self, part: bytes) -> None:
+        self.pending += len(part)
+        if self._skipping:
+            self._tail = (self._tail + part[-KEPT_BYTES:])[-KEPT_BYTES:]
+            return
+        self._kept += part
+        if self.pending > self._max + 1 or (self.pending > self._max and not part.endswith(b"\n")):
+            self._head, self._tail = bytes(self._kept[:KEPT_BYTES]), bytes(self._kept[-KEPT_BYTES:])
+            self._kept = bytearray()
+            self._skipping = True
+
+    def _finish(self) -> bytes | Overlong:
+        length, self.pending = self.pending, 0
+        if self._skipping:
+            self._skipping = False
+            return Overlong(self._head, self._tail, length - 1)
+        line = bytes(self._kept)
+        self._kept = bytearray()
+        return line
+
+
+def decode(line: bytes, side: Side) -> Message:  # noqa: PLR0912 - one straight path for every message
+    """Read one line, strictly (RFC 8259, and the JSON-RPC 2.0 envelope by its exact names).
+
+    Numbers of client messages come as `int` or `Decimal`, of upstream messages as `int` or `float`.
+
+    Raises:
+        Malformed: the line is not exactly one message, or holds something that two parsers could read in two ways.
+    """
+    # This runs for every message, so what is common is decided here, and only what is not is handed to a function.
+    try:
+        if side is CLIENT:
+            message = _from_json(
+                line, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys", float_mode="decimal"
+            )
+            max_depth = MAX_CLIENT_DEPTH
+        else:
+            # jiter's own limit is 201 levels of containers; one array around the line makes it the 200 we want.
+            (message,) = _from_json(
+                b"[" + line + b"]", catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys"
+            )
+            max_depth = _ANY_DEPTH
+    except Exception as error:  # noqa: BLE001 - whatever a parser raises, the line is refused
+        message = _second_reading(line, side, error)
+        max_depth = _ANY_DEPTH
+    if type(message) is not dict:
+        raise Malformed("a batch is not supported: one message a line" if type(message) is list else "not an object")
+    if len(line) > _SHORT_LINE_BYTES and line[::64].translate(_DIGITS).find(b"00") >= 0:
+        _refuse_long_numbers(line)
+    # The last byte of NEL, U+2028 and U+2029, or CR: cheap to look for, and seldom there.
+    clean_line = clean(line) if 13 in line or (not line.isascii() and (0x85 in line or 0xE2 in line)) else line
+    id_ = message.get("id")
+    try:
+        if type(id_) is int:
+            if not -_MAX_DOUBLE <= id_ <= _MAX_DOUBLE:
+                raise Malformed("a number beyond the largest double", PARSE_ERROR)
+        elif type(id_) is not str and (id_ is not None or "id" in message):
+            id_ = None
+            raise Malformed("`id` must be a string or an integer")
+        if not ENVELOPE.issuperset(message):
+            _refuse_lookalikes(message, ENVELOPE, _FOLDED_ENVELOPE)
+            _refuse_extremes(message, line, max_depth)
+        if message.get("jsonrpc") != "2.0":
+            raise Malformed('`jsonrpc` must be "2.0"')
+        if "method" not in message:
+            return _answer(message, id_, line, clean_line, max_depth)
+        method = message["method"]
+        if type(method) is not str:
+            raise Malformed("`method` must be a string")
+        if "result" in message or "error" in message:
+            raise Malformed("a message has `method` or one of `result` and `error`, never both")
+        params = message.get("params")
+        if type(params) is dict:
+            if not PARAMS.issuperset(params):
+                _refuse_lookalikes(params, PARAMS, _FOLDED_PARAMS)
+            _refuse_extremes(params, line, max_depth - 1)
+            return Message(id_, method, params, None, clean_line)
+        if params is not None:
+            raise Malformed("`params` must be an object")
+        return Message(id_, method, {}, None, clean_line)
+    except Malformed as error:
+        error.id = id_
+        members = {name.casefold() for name in message}
+        if "method" in members:
+            error.shape = "call"
+        elif members & {"result", "error"}:
+            error.shape = "answer"
+        else:
+            error.shape = ("call" if side is CLIENT else "answer") if "jsonrpc" in members else ""
+        raise
+
+
+def _second_reading(line: bytes, side: Side, error: Exception) -> Any:
+    """Read a server's line that holds lone surrogates (JavaScript servers that cut text make them), with U+FFFD in their place.
+
+    Raises:
+        Malformed: that is not what is wrong with it.
+    """
+    if side is UPSTREAM:
+        shadow = without_lone_surrogates(line)
+        if shadow != line:
+            try:
+                (message,) = _from_json(
+                    b"[" + shadow + b"]", catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys"
+                )
+            except Exception as second:  # noqa: BLE001 - as in decode
+                error = second
+            else:
+                if type(message) is dict and "\ufffd" in str(message.get("id")):
+                    raise Malformed("a lone surrogate in `id`", PARSE_ERROR)
+                return message
+    raise Malformed(f"not strict JSON: {_words(error)}", PARSE_ERROR) from error
+
+
+def _answer(message: dict[str, Any], id_: Id | None, line: bytes, clean_line: bytes, max_depth: int) -> Message:
+    if id_ is None:
+        raise Malformed("a message needs a `method` or an `id`")
+    if ("result" in message) == ("error" in message) or "params" in message:
+        raise Malformed("an answer has exactly one of `result` and `error`")
+    name = "result" if "result" in message else "error"
+    body = message[name]
+    if type(body) is not dict:
+        raise Malformed(f"`{name}` must be an object")
+    _refuse_extremes(body, line, max_depth - 1)
+    if name == "result":
+        return Message(id_, None, {}, body, clean_line)
+    return Message(id_, None, body, None, clean_line)
+
+
+def refuse_lookalikes(members: Iterable[str], names: frozenset[str]) -> None:
+    """Refuse a member that equals one of `names` after case folding and is not it.
+
+    Go's `encoding/json` binds such members (CVE-2026-27896), so a guard that reads `name` and a server that reads `NAME` would
+    see two different calls.
+
+    Raises:
+        Malformed: with the member's name.
+    """
+    _refuse_lookalikes(members, names, frozenset(name.casefold() for name in names))
+
+
+def _refuse_lookalikes(members: Iterable[str], names: frozenset[str], folded: frozenset[str]) -> None:
+    for member in members:
+        if member not in names and member.casefold() in folded:
+            raise Malformed(f"the member {printable(member)} is one of the protocol's in another case")
+
+
+def clean(line: bytes) -> bytes:
+    """Take away everything in a valid JSON line that some reader could take for the end of a line.
+
+    CR may stand between tokens of JSON, NEL, U+2028 and U+2029 may stand in strings, and Python's text streams and
+    `str.splitlines` end a line there. Other such characters cannot stand in valid JSON at all (RFC 8259, 2 and 7).
+    """
+    if line.find(b"\r") >= 0:
+        line = line.replace(b"\r\n", b"\n").replace(b"\r", b" ")
+    if line.isascii():
+        return line
+    if line.find(b"\x85") >= 0:
+        line = line.replace(b"\xc2\x85", b"\\u0085")
+    if line.find(b"\xe2") >= 0:
+        line = line.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return line
+
+
+def without_lone_surrogates(line: bytes) -> bytes:
+    r"""Write `\ufffd` over every escape of a lone surrogate; every other byte keeps its place."""
+    if line.find(b"\\ud") < 0 and line.find(b"\\uD") < 0:
+        return line
+    import re
+
+    def pair_or_replacement(match: re.Match[bytes]) -> bytes:
+        return b"\\ufffd" if match.group(1) else match.group(0)
+
+    return re.sub(
+        rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+        pair_or_replacement,
+        line,
+        flags=re.DOTALL,
+    )
+
+
+def _refuse_long_numbers(line: bytes) -> None:
+    """Refuse a run of more characters of numbers than one may have, outside of strings.
+
+    Without regular expressions: they need gigabytes and seconds for a string of some megabytes.
+    """
+    text = line.translate(_NUMBER_CHARS)
+    at = text.find(_LONG_NUMBER)
+    if at < 0:
+        return
+    quotes = line.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    counted = 0
+    while at >= 0:
+        if quotes.count(b'"', counted, at) % 2 == 0:
+            raise Malformed(f"a number of more than {MAX_NUMBER_CHARS} characters", PARSE_ERROR)
+        counted = quotes.find(b'"', at) + 1
+        at = text.find(_LONG_NUMBER, counted)
+
+
+def _refuse_extremes(body: dict[str, Any], line: bytes, max_depth: int) -> None:
+    """Refuse numbers beyond the largest double, and more than `max_depth` levels of containers.
+
+    A walk over the values, level by level. Many containers mean a long walk: then, where depth is not asked for, a look at the
+    text is quicker, and the walk is made only if the text shows a number that could be too large.
+    """
+    level: list[Any] = [body]
+    walked = 0
+    for _ in range(max_depth):
+        deeper: list[Any] = []
+        for container in level:
+            for value in container.values() if type(container) is dict else container:
+                kind = type(value)
+                if kind is str:
+                    continue
+                if kind is dict or kind is list:
+                    deeper.append(value)
+                elif kind is not bool and value is not None and not _is_a_double(value):
+                    raise Malformed("a number beyond the largest double", PARSE_ERROR)
+        if not deeper:
+            return
+        level = deeper
+        walked += len(deeper)
+        if walked > 256 and max_depth > MAX_CLIENT_DEPTH:
+            if not _may_hold_huge_numbers(line):
+                return
+            walked = -_ANY_DEPTH
+    raise Malformed("nested too deeply", PARSE_ERROR)
+
+
+def _may_hold_huge_numbers(line: bytes) -> bool:
+    text = line.translate(_DIGITS)
+    return b"0e000" in text or b"0e+000" in text or b"0" * (MAX_NUMBER_CHARS // 3) in text
+
+
+def _is_a_double(number: int | float | Decimal) -> bool:
+    if type(number) is float:
+        return number - number == 0
+    if type(number) is int:
+        return -_MAX_DOUBLE <= number <= _MAX_DOUBLE
+    return number.adjusted() < 308 or -_MAX_DOUBLE <= number <= _MAX_DOUBLE  # type: ignore[union-attr]
+
+
+def find_id(head: bytes, tail: bytes) -> Id | None:
+    r"""Find the id of a line that could not be read, from its first and its last bytes.
+
+    The id is looked for among the members that open the line, then in the one that closes it. A line that shows two, or
+    none with certainty, has none: an answer under a wrong id would be taken for another request's. Whoever has the line whole
+    passes it twice; if its braces do not match, what closes it may be an inner object.
+    """
+    import re
+
+    number_or_string = rb'(-?(?:0|[1-9][0-9]{0,99})(?=[\s,}])|"(?:[^"\\\x00-\x1f]|\\.){0,1000}")'
+    scalar = rb'(?:"(?:[^"\\\x00-\x1f]|\\.){0,4000}"|[-+.0-9a-zA-Z]{1,400})'
+    opening = re.match(
+        rb'\s*\{\s*(?:"(?!id")[a-zA-Z]{1,20}"\s*:\s*' + scalar + rb'\s*,\s*){0,6}"id"\s*:\s*' + number_or_string, head
+    )
+    closing = re.search(
+        rb'[,{]\s*"id"\s*:\s*'
+        + number_or_string
+        + rb'(?:\s*,\s*"(?!id")[a-zA-Z]{1,20}"\s*:\s*'
+        + scalar
+        + rb"){0,6}\s*\}\s*$",
+        tail,
+    )
+    if opening and closing and opening.group(1) != closing.group(1):
+        return None
+    found = opening or closing
+    if found is None or (found is closing and head is tail and not _is_balanced(head)):
+        return None
+    try:
+        value = jiter.from_json(found.group(1))
+    except ValueError:
+        return None
+    return value if type(value) in (str, int) else None
+
+
+def _is_balanced(line: bytes) -> bool:
+    import re
+
+    if len(line) > _LONG_SEARCH_BYTES:
+        return True
+    outside = re.sub(rb'"(?:[^"\\]++|\\.)*+"', b"", line, flags=re.DOTALL)
+    return outside.count(b"{") == outside.count(b"}") and outside.count(b"[") == outside.count(b"]")
+
+
+def guess_shape(head: bytes, tail: bytes) -> str:
+    """Say whether a line that could not be read is meant as a "call" or an "answer", from the first member that tells; else empty."""
+    import re
+
+    for part in (head[:KEPT_BYTES], tail[-KEPT_BYTES:]):
+        telling = re.search(rb'"(method|params|result|error)"\s*:', part, re.IGNORECASE)
+        if telling:
+            return "call" if telling.group(1).lower() in (b"method", b"params") else "answer"
+    return ""
+
+
+def is_object_like(line: bytes) -> bool:
+    """Whether a line looks like the attempt at a message, and not like a log line or a batch."""
+    return line.lstrip(b" \t\r\n")[:1] == b"{"
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Write a message of our own: compact, one line, pure ASCII, the members in the order given."""
+    import json
+
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode() + b"\n"
+
+
+def printable(text: str, limit: int = 100) -> str:
+    """Somebody else's words, safe to print and to log: escaped, quoted and cut to `limit` characters."""
+    shown = text if len(text) <= limit else text[:limit] + "…"
+    return ascii(shown) if not shown.isprintable() else f"`{shown}`"
+
+
+def _words(error: Exception) -> str:
+    return str(error).removeprefix("Internal error: ")[:120]
