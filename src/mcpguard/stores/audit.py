@@ -1,0 +1,188 @@
+"""Keeps the decision log: one JSON line for each decision, each outcome and each thing that was dropped.
+
+A line is ASCII and holds no argument: neither can it forge another line or paint a terminal, nor give away what was asked, for
+patient numbers can be guessed and so only a keyed digest of the arguments is written.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import stat
+import time
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mcpguard.errors import GuardError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+KEPT_DAYS: Final = 30
+EVENTS_PER_MINUTE: Final = 100
+_KEY_BYTES: Final = 32
+_NS_PER_S: Final = 1_000_000_000
+
+
+class LogError(GuardError):
+    """The decision log cannot be opened or written."""
+
+
+class DecisionLog:
+    """An append-only file that only its owner can read.  `write` hands whole lines to write(2); nothing is buffered."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file at `path`, mode 0600.
+
+        Raises:
+            LogError: it cannot be opened.
+        """
+        self.path = path
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+        try:
+            self._fd = os.open(path, flags, 0o600)
+            if stat.S_ISREG(os.fstat(self._fd).st_mode):
+                os.fchmod(self._fd, 0o600)
+        except OSError as error:
+            raise LogError(f"cannot open the decision log `{path}`: {_reason(error)}") from error
+        self._torn = False
+
+    def write(self, lines: bytes) -> None:
+        """Append whole lines.
+
+        Raises:
+            LogError: they are not in the file, or not all; a torn line is closed before the next one is written.
+        """
+        data = b"\n" + lines if self._torn else lines
+        try:
+            written = os.write(self._fd, data)
+            if written < len(data):
+                self._torn = True
+                written += os.write(self._fd, data[written:])
+            self._torn = written < len(data)
+        except OSError as error:
+            raise LogError(f"cannot write the decision log `{self.path}`: {_reason(error)}") from error
+        if self._torn:
+            raise LogError(f"cannot write the decision log `{self.path}`: only part of a line was taken")
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+def default_log_path(directory: Path, session_id: str, now_ns: int) -> Path:
+    """Give the path of a new run's log in `directory`, which is made if need be, and forget files older than 30 days.
+
+    Raises:
+        LogError: the directory cannot be made.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LogError(f"cannot make the log directory `{directory}`: {_reason(error)}") from error
+    _forget_old(directory, now_ns)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_ns // _NS_PER_S))
+    return directory / f"decisions-{stamp}-{session_id}.jsonl"
+
+
+def _forget_old(directory: Path, now_ns: int) -> None:
+    oldest_s = now_ns / _NS_PER_S - KEPT_DAYS * 86_400
+    for path in directory.glob("decisions-*.jsonl"):
+        try:
+            if path.lstat().st_mtime < oldest_s:
+                path.unlink()
+        except OSError:
+            continue
+
+
+def installation_key(directory: Path) -> bytes:
+    """Give the key of this installation for digests of arguments; 32 random bytes, made when first asked for.
+
+    Raises:
+        LogError: the key can be neither read nor made.
+    """
+    path = directory / "digest.key"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            draft = directory / f".digest.key.{os.getpid()}"
+            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(fd, "wb") as file:
+                file.write(os.urandom(_KEY_BYTES))
+            try:
+                # A link appears whole or not at all, and never replaces the key that another run has just made.
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        key = path.read_bytes()
+    except OSError as error:
+        raise LogError(f"cannot keep the key for digests in `{path}`: {_reason(error)}") from error
+    if len(key) < _KEY_BYTES:
+        raise LogError(f"the key for digests in `{path}` is too short; delete the file, and a new one is made")
+    return key
+
+
+class Recorder:
+    """Writes records as lines.  `common` holds the fields that every record of the run bears, `command` the masked command line."""
+
+    def __init__(self, key: bytes, common: Mapping[str, object], *, command: list[str]) -> None:
+        self._key = key
+        self._common = dict(common)
+        self._command = command
+        self._tail = b""
+        self._second = -1
+        self._stamp = ""
+        self._events: dict[str, int] = {}
+        self._minute = -1
+        self.introduce(None, None)
+
+    def introduce(self, client: object, server: object) -> None:
+        """Name the client and the server (`clientInfo`, `serverInfo`) in every later record."""
+        self._common["server"] = {"command": self._command, "info": server}
+        self._common["client"] = client
+        self._tail = ("," + dumps(self._common, separators=(",", ":"))[1:] + "\n").encode("ascii")
+
+    def digest(self, canonical_arguments: str) -> str:
+        """HMAC-SHA-256 (RFC 2104) with the installation's key over canonical JSON, in hex."""
+        return hmac.digest(self._key, canonical_arguments.encode(), "sha256").hex()
+
+    def record(self, kind: str, time_ns: int, **fields: object) -> bytes:
+        """Write one line: `time` (RFC 3339, UTC), `kind`, the given fields, then the common ones."""
+        return self.line(kind, time_ns, dumps(fields, separators=(",", ":"))[1:-1])
+
+    def line(self, kind: str, time_ns: int, fields: str) -> bytes:
+        """Write one line from fields that are JSON already: `"a":1,"b":[]`, pure ASCII."""
+        comma = "," if fields else ""
+        return f'{{"time":"{self._time(time_ns)}","kind":"{kind}"{comma}{fields}'.encode("ascii") + self._tail
+
+    def event(self, time_ns: int, name: str, **fields: object) -> Iterable[bytes]:
+        """Write one event, or, above 100 of a name in a minute, only count it; the count is written with the next minute."""
+        minute = time_ns // (60 * _NS_PER_S)
+        if minute != self._minute:
+            yield from self.suppressed(time_ns)
+            self._minute = minute
+        seen = self._events[name] = self._events.get(name, 0) + 1
+        if seen <= EVENTS_PER_MINUTE:
+            yield self.record("event", time_ns, event=name, **fields)
+
+    def suppressed(self, time_ns: int) -> Iterable[bytes]:
+        """Write how many events of each name were only counted since this was last asked."""
+        for name, seen in self._events.items():
+            if seen > EVENTS_PER_MINUTE:
+                count = seen - EVENTS_PER_MINUTE
+                yield self.record("event", time_ns, event=name, suppressed=count)
+        self._events.clear()
+
+    def _time(self, time_ns: int) -> str:
+        second, rest = divmod(time_ns, _NS_PER_S)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        return f"{self._stamp}{rest // 1_000_000:03d}Z"
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
