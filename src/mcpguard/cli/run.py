@@ -1,0 +1,167 @@
+"""Runs a server behind a policy: `mcpguard run`.
+
+The order matters: the server is started first, and everything slow is imported while it boots.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mcpguard.proxy.upstream import start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mcpguard.cli.options import RunOptions
+    from mcpguard.proxy.enforce import Enforcer
+    from mcpguard.proxy.guard import Guard
+    from mcpguard.stores.audit import DecisionLog, Recorder
+    from mcpguard.stores.silence import SilenceMemory
+
+
+def run(options: RunOptions) -> int:
+    """Run the server until it, the client or a signal ends it; give the exit status.
+
+    Raises:
+        GuardError: the server cannot be started.
+    """
+    from mcpguard.proxy.signals import Signals
+
+    signals = Signals()
+    upstream = start(options.command)
+
+    from mcpguard.protocol.wire import MAX_CLIENT_LINE_BYTES
+    from mcpguard.proxy.guard import Guard
+
+    guard = Guard(upstream, signals, max_client_line_bytes=options.max_message_bytes or MAX_CLIENT_LINE_BYTES)
+    guard.begin()
+    return _run(options, guard, upstream.command)
+
+
+def _run(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> int:
+    import time
+    from pathlib import Path
+
+    from mcpguard.errors import GuardError, PolicyError
+
+    # Pydantic would look through every installed package for plugins of its own: slow, and strangers' code in the guard.
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
+    try:
+        enforcer = _enforcer(options, guard, command)
+    except PolicyError as error:
+        more = len(error.findings) - 1
+        rest = f" (and {more} more: mcpguard validate {options.policy})" if more else ""
+        guard.stderr.say(f"{error.findings[0]}{rest}")
+        guard.refuse(f"the policy cannot be used: {error.findings[0]}")
+        return int(error.exit_code)
+    except GuardError as error:
+        guard.stderr.say(error.message + (f"; {error.hint}" if error.hint else ""))
+        guard.refuse(error.message)
+        return int(error.exit_code)
+    guard.open(enforcer)
+
+    import platformdirs
+
+    from mcpguard.stores.silence import SilenceMemory
+
+    memory = SilenceMemory(Path(platformdirs.user_cache_dir("mcpguard", appauthor=False)) / "silent", command)
+    if memory.is_silent(time.time_ns()):
+        guard.know_silent()
+    return guard.run(_Watch(memory, guard).look)
+
+
+def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> Enforcer:
+    """Load the policy and open the log.
+
+    Raises:
+        PolicyError: the policy cannot be used.
+        LogError: the log cannot be opened, and is not optional.
+    """
+    import secrets
+    import time
+    from pathlib import Path
+
+    from mcpguard.policy.evaluate import closed_sections
+    from mcpguard.proxy.enforce import Enforcer
+    from mcpguard.proxy.guard import boot_clock
+    from mcpguard.stores.counters import MemoryCounters
+    from mcpguard.stores.files import load_policy
+
+    loaded = load_policy(Path(options.policy))
+    session_id = secrets.token_hex(8)
+    recorder, log = _log(options, guard, session_id, command, loaded.digest)
+    closed = closed_sections(loaded.policy)
+    if closed:
+        guard.stderr.say(
+            f"{options.policy} closes {', '.join(closed)} (default: deny); what it names is open, all else is refused"
+        )
+    return Enforcer(
+        loaded.policy,
+        MemoryCounters(),
+        clock=boot_clock,
+        wall_clock=time.time_ns,
+        session_id=session_id,
+        parties=guard.session,
+        recorder=recorder,
+        log=log,
+        log_optional=options.log_optional,
+        complain=guard.stderr.say,
+    )
+
+
+def _log(
+    options: RunOptions, guard: Guard, session_id: str, command: tuple[str, ...], policy_digest: str
+) -> tuple[Recorder | None, DecisionLog | None]:
+    if options.no_log:
+        return None, None
+    import time
+    from pathlib import Path
+
+    import platformdirs
+
+    from mcpguard.stores.audit import DecisionLog, LogError, Recorder, default_log_path, installation_key
+    from mcpguard.stores.masking import mask_command
+
+    try:
+        if options.log is not None:
+            path = Path(options.log)
+        else:
+            directory = Path(platformdirs.user_log_dir("mcpguard", appauthor=False))
+            path = default_log_path(directory, session_id, time.time_ns())
+        key = installation_key(Path(platformdirs.user_data_dir("mcpguard", appauthor=False)))
+        log = DecisionLog(path)
+    except LogError as error:
+        if not options.log_optional:
+            error.hint = "choose another file with --log, or go without one with --no-log or --log-optional"
+            raise
+        guard.stderr.say(f"{error.message}; going on without it")
+        return None, None
+    recorder = Recorder(
+        key,
+        {
+            "session_id": session_id,
+            "grant": options.grant,
+            "policy": {"path": str(Path(options.policy).absolute()), "digest": policy_digest},
+        },
+        command=mask_command(command),
+    )
+    return recorder, log
+
+
+class _Watch:
+    """Keeps what a run finds out about its server for the runs after it."""
+
+    def __init__(self, memory: SilenceMemory, guard: Guard) -> None:
+        self._memory = memory
+        self._guard = guard
+        self._remembered = self._compared = False
+
+    def look(self, silent: bool) -> None:  # noqa: FBT001 - a callback with one fact
+        import time
+
+        server = self._guard.session.server
+        if silent and not self._remembered:
+            self._remembered = True
+            self._memory.remember(server, time.time_ns())
+        elif server is not None and not self._compared:
+            self._compared = True
+            self._memory.compare(server)

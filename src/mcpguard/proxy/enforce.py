@@ -1,0 +1,324 @@
+"""The enforcement point: judges a request, discharges what the judgement asks for, and writes it down.
+
+Fails closed: whatever goes wrong while judging is a refusal.  Knows no pipes; what it writes is collected in a `Journal`, which
+the relay commits before it forwards anything.
+"""
+
+from __future__ import annotations
+
+from json import dumps
+from json.encoder import encode_basestring_ascii as quoted
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from mcpguard.policy.canonical import canonical
+from mcpguard.policy.decision import Decision, PromptUse, Reason, ResourceUse, Verdict
+from mcpguard.policy.evaluate import (
+    decide,
+    evaluate,
+    method_effect,
+    server_request_effect,
+    visible,
+    visible_prompt,
+    visible_resource,
+)
+from mcpguard.protocol.wire import CLIENT, printable
+from mcpguard.stores.audit import LogError
+from mcpguard.stores.counters import CHARGED, CounterStore, Exhausted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcpguard.policy.decision import Charge, Effect
+    from mcpguard.policy.evaluate import Policy
+    from mcpguard.protocol.commands import Answered, Consult, InFlight, Note
+    from mcpguard.stores.audit import DecisionLog, Recorder
+
+ADMITTED: Final = Verdict(admitted=True)
+UNRECORDED: Final = Verdict(
+    admitted=False,
+    code="internal",
+    text="mcpguard: refused: the decision log cannot be written, so nothing may pass. Ask the user to look at "
+    "mcpguard's messages; do not retry.",
+    rule="",
+)
+_NS_PER_MS: Final = 1_000_000
+_NS_PER_S: Final = 1_000_000_000
+_WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}
+_ALLOW: Final = Decision("allow", "/default")
+
+
+class Parties(Protocol):
+    """Who speaks with whom: `clientInfo` and `serverInfo`, None until they are known."""
+
+    client: dict[str, Any] | None
+    server: dict[str, Any] | None
+
+
+class Journal:
+    """The records of one batch of lines, not yet written."""
+
+    __slots__ = ("lines",)
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+
+class Enforcer:
+    """Enforces one policy for one run.  Answers what a session must know of the policy (`Rules`).
+
+    `recorder` and `log` are None for a run without a log. With `log_optional`, a log that cannot be written stops nothing. Calls of
+    `consult` must not overlap.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        counters: CounterStore,
+        *,
+        clock: Callable[[], int],
+        wall_clock: Callable[[], int],
+        session_id: str,
+        parties: Parties,
+        recorder: Recorder | None = None,
+        log: DecisionLog | None = None,
+        log_optional: bool = False,
+        complain: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._policy = policy
+        self._counters = counters
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._session_id = session_id
+        self._parties = parties
+        self._introduced: tuple[object, object] = (None, None)
+        self._recorder = recorder
+        self._log = log
+        self._log_optional = log_optional
+        self._complain = complain
+        self._complained = False
+        self._decisions = 0
+        self._admitted_grounds: dict[str, str] = {}
+
+    # What a session must know
+
+    def shows(self, method: str, name: str) -> bool:
+        """Whether the list that `method` gives may show the item of this name."""
+        if method == "tools/list":
+            return visible(self._policy, name)
+        return visible_prompt(self._policy, name) if method == "prompts/list" else visible_resource(self._policy, name)
+
+    def permits_resource(self, uri: str) -> bool:
+        """Whether the policy lets this resource be read, limits aside."""
+        return evaluate(self._policy, ResourceUse(uri)).effect == "allow"
+
+    def permits_method(self, method: str) -> bool:
+        """Whether a method that the protocol does not know may pass."""
+        return method_effect(self._policy, method) == "allow"
+
+    def permits_server_request(self, method: str) -> bool:
+        """Whether a server may ask this of the client."""
+        return server_request_effect(self._policy, method) == "allow"
+
+    # Judging
+
+    def consult(self, request: Consult, journal: Journal) -> Verdict:
+        """Judge a request and discharge its obligations; never raises."""
+        ticket = request.ticket
+        self._decisions += 1
+        ticket.decision = self._decisions
+        ticket.decided_ns = now_ns = self._clock()
+        try:
+            decision = self._decide(request)
+            if decision.effect == "allow":
+                outcome = self._counters.charge(decision.charges, now_ns) if decision.charges else CHARGED
+                verdict = ADMITTED if outcome is CHARGED else _exhausted(request.subject, outcome)
+            else:
+                verdict = _refused(request, decision)
+            if self._recorder is not None:
+                journal.lines.append(self._record(self._recorder, request, decision, verdict))
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong while judging is a refusal
+            self._complain(f"internal error while judging a call: {type(error).__name__}; the call was refused")
+            return Verdict(
+                admitted=False,
+                code="internal",
+                text=f"mcpguard: {printable(request.subject)} refused: the call could not be judged. Do not retry.",
+            )
+        return verdict
+
+    def _decide(self, request: Consult) -> Decision:
+        if request.fault is not None:
+            code, message = request.fault
+            return Decision("deny", "", (Reason(code, "", message),))
+        match request.kind:
+            case "tool":
+                return decide(self._policy, request.subject)
+            case "resource":
+                return evaluate(self._policy, ResourceUse(request.subject))
+            case "prompt":
+                return evaluate(self._policy, PromptUse(request.subject))
+            case "server_request":
+                return _decision_on(server_request_effect(self._policy, request.subject), "server_requests")
+            case _:
+                return _decision_on(method_effect(self._policy, request.subject), "methods")
+
+    # Writing down
+
+    def _record(self, recorder: Recorder, request: Consult, decision: Decision, verdict: Verdict) -> bytes:
+        # Written piece by piece: this is on the way of every call, and the pieces seldom change.
+        ticket = request.ticket
+        self._introduce(recorder)
+        digest = "null"
+        if request.arguments is not None:
+            digest = f'"{recorder.digest(canonical(request.arguments))}"'
+        effect = "allow" if verdict.admitted else "hide" if verdict.hidden else "deny"
+        return recorder.line(
+            "decision",
+            self._wall_clock(),
+            f'{self._identity(ticket)},"args_digest":{digest},"effect":"{effect}",{self._grounds(decision, verdict)}',
+        )
+
+    def _identity(self, ticket: InFlight) -> str:
+        """Name a decision and the request that it was about."""
+        id_ = ticket.id if type(ticket.id) is int else quoted(str(ticket.id))
+        subject = quoted(ticket.subject)
+        match ticket.method:
+            case "tools/call":
+                what = f'"tool":{subject}'
+            case (
+                "resources/read"
+                | "resources/subscribe"
+                | "resources/unsubscribe"
+                | "prompts/get"
+                | "completion/complete"
+            ):
+                what = f'"tool":null,"subject":{subject}'
+            case _:
+                what = '"tool":null'
+        return (
+            f'"decision_id":"{self._session_id}-{ticket.decision}","request_id":{id_},'
+            f'"direction":"{_direction(ticket.origin)}","method":{quoted(ticket.method)},{what}'
+        )
+
+    def _grounds(self, decision: Decision, verdict: Verdict) -> str:
+        """Give the rules behind a verdict, and what was charged."""
+        if verdict is ADMITTED:
+            known = self._admitted_grounds.get(decision.entry)
+            if known is None:
+                charges = [_charge_record(charge) for charge in decision.charges]
+                known = f'"code":null,"reasons":[],"charges":{dumps(charges, separators=(",", ":"))}'
+                self._admitted_grounds[decision.entry] = known
+            return known
+        rules = [reason.rule for reason in decision.reasons] or [verdict.rule]
+        return f'"code":"{verdict.code}","reasons":{dumps(rules, separators=(",", ":"))},"charges":[]'
+
+    def _introduce(self, recorder: Recorder) -> None:
+        client, server = self._parties.client, self._parties.server
+        if client is not self._introduced[0] or server is not self._introduced[1]:
+            self._introduced = (client, server)
+            recorder.introduce(client, server)
+
+    def end(self, answered: Answered, journal: Journal) -> None:
+        """Write down how an admitted request ended."""
+        ticket = answered.ticket
+        if self._recorder is None or ticket.verdict is None or not ticket.verdict.admitted:
+            return
+        duration_ms = (self._clock() - ticket.decided_ns) / _NS_PER_MS
+        journal.lines.append(
+            self._recorder.line(
+                "outcome",
+                self._wall_clock(),
+                f'{self._identity(ticket)},"status":"{answered.status}","duration_ms":{duration_ms:.3f},'
+                f'"result_bytes":{answered.result_bytes}',
+            )
+        )
+
+    def note(self, note: Note, journal: Journal) -> None:
+        """Write down what was dropped, cut or changed."""
+        if self._recorder is not None:
+            journal.lines += self._recorder.event(
+                self._wall_clock(),
+                note.kind,
+                detail=note.detail,
+                direction=_direction(note.side),
+                method=note.method,
+                request_id=note.id,
+            )
+
+    def write_counts(self, journal: Journal) -> None:
+        """Write down how many events of each kind were only counted."""
+        if self._recorder is not None:
+            journal.lines += self._recorder.suppressed(self._wall_clock())
+
+    def commit(self, journal: Journal) -> bool:
+        """Write a journal to the log; False if that failed and so nothing that it tells of may happen."""
+        if not journal.lines or self._log is None:
+            return True
+        lines = b"".join(journal.lines)
+        journal.lines.clear()
+        try:
+            self._log.write(lines)
+        except LogError as error:
+            if not self._complained:
+                self._complained = True
+                consequence = "going on without it" if self._log_optional else "calls are refused until it can be"
+                self._complain(f"{error.message}; {consequence}")
+            return self._log_optional
+        self._complained = False
+        return True
+
+
+def _decision_on(effect: Effect, section: str) -> Decision:
+    if effect == "allow":
+        return _ALLOW
+    message = f'the policy does not open this method; ask the user to add it under "{section}"'
+    return Decision("deny", f"/{section}", (Reason("denied", f"/{section}", message),))
+
+
+def _refused(request: Consult, decision: Decision) -> Verdict:
+    reason = decision.reasons[0]
+    subject = printable(request.subject).strip("`")
+    verb = "needs approval" if reason.code == "approval_required" else "denied"
+    return Verdict(
+        admitted=False,
+        code=reason.code,
+        text=f"mcpguard: {subject} {verb}: {reason.message}. Do not retry unchanged.",
+        rule=reason.rule,
+        hidden=decision.effect == "hide",
+    )
+
+
+def _exhausted(subject: str, outcome: object) -> Verdict:
+    assert isinstance(outcome, Exhausted)
+    charge = outcome.charge
+    window = _WINDOWS.get(charge.window_s, f"{charge.window_s} seconds")
+    name = printable(subject).strip("`")
+    limit = f"counter {charge.counter} allows {charge.max} per {window}"
+    if outcome.retry_after_ns is None:
+        text = f"mcpguard: {name} rate limited: {limit}, so it never passes. Do not retry."
+        wait_ms = None
+    else:
+        wait_ms = -(-outcome.retry_after_ns // _NS_PER_MS)
+        seconds = max(1, -(-outcome.retry_after_ns // _NS_PER_S))
+        text = f"mcpguard: {name} rate limited: {limit}. Try again in {seconds} s."
+    return Verdict(
+        admitted=False,
+        code="rate_limited",
+        text=text,
+        rule=charge.rule,
+        retry_after_ms=wait_ms,
+        remaining=outcome.remaining,
+    )
+
+
+def _charge_record(charge: Charge) -> dict[str, object]:
+    return {
+        "counter": charge.counter,
+        "rule": charge.rule,
+        "window_s": charge.window_s,
+        "max": charge.max,
+        "scope": charge.scope,
+    }
+
+
+def _direction(origin: str) -> str:
+    return "client_to_server" if origin == CLIENT else "server_to_client"

@@ -1,0 +1,212 @@
+"""Supervises one run: the signals, the deadlines, and the end of the server, the client or both.
+
+Knows when things end and in which order they are taken down; not what is said.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+
+from mcpguard.protocol.session import Session
+from mcpguard.proxy import upstream as processes
+from mcpguard.proxy.relay import Relay
+from mcpguard.proxy.stderr import Stderr
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from mcpguard.proxy.enforce import Enforcer
+    from mcpguard.proxy.signals import Signals
+    from mcpguard.proxy.upstream import Upstream
+
+EOF_GRACE_S: Final = 1.5
+"""How long a server may take to end after its stdin was closed, with nothing in flight."""
+DRAIN_GRACE_S: Final = 3.0
+"""The same with requests in flight: their answers still reach the client."""
+SIGNAL_GRACE_S: Final = 1.0
+"""The same after a signal: whoever sends one often sends SIGKILL 2 s later."""
+CLOSED_GRACE_S: Final = 0.7
+"""How long a server that has closed its input or output may take to end before everybody who waits is told."""
+TERM_GRACE_S: Final = 0.6
+KILL_GRACE_S: Final = 0.5
+ORPHANED_STDOUT_S: Final = 0.25
+"""How long the output of a server that has ended is still read while something else holds it open."""
+LAST_WORDS_S: Final = 0.3
+FLUSH_S: Final = 5.0
+"""How long a client that is there may take to read the last answers of a server that has ended."""
+_SWITCH_S: Final = sys.getswitchinterval()
+_BOOT_SWITCH_S: Final = 0.0005
+
+
+def boot_clock() -> int:
+    """Nanoseconds of a clock that never goes back and counts sleep."""
+    return time.clock_gettime_ns(_BOOT_CLOCK)
+
+
+_BOOT_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Guard:
+    """One run of the guard, from the started server to its exit status."""
+
+    def __init__(
+        self, upstream: Upstream, signals: Signals, *, max_client_line_bytes: int, client: tuple[int, int] = (0, 1)
+    ) -> None:
+        self.stderr = Stderr()
+        self.session = Session(now_ns=boot_clock())
+        self._upstream = upstream
+        self._signals = signals
+        self._relay = Relay(
+            self.session,
+            client,
+            (upstream.stdout_fd, upstream.stdin_fd),
+            max_client_line_bytes=max_client_line_bytes,
+            clock=boot_clock,
+            wake=signals.wake,
+        )
+        self._stderr_pump = threading.Thread(target=self._copy_stderr, name="pump-stderr", daemon=True)
+        self._interrupts = 0
+        self._stop_signal = 0
+
+    def begin(self) -> None:
+        """Start the pumps: from now on everything flows that no policy governs."""
+        # Imports hold the interpreter's lock; until they are done it changes hands more often, for the pumps' sake.
+        sys.setswitchinterval(_BOOT_SWITCH_S)
+        self._relay.start()
+        self._stderr_pump.start()
+
+    def open(self, enforcer: Enforcer) -> None:
+        """Give the policy: from now on everything flows that it allows."""
+        from mcpguard.proxy.enforce import Journal
+
+        sys.setswitchinterval(_SWITCH_S)
+        self._relay.open(enforcer, {"client": Journal(), "upstream": Journal(), "guard": Journal()})
+
+    def know_silent(self) -> None:
+        """Earlier runs found that the server says nothing to `server/discover`."""
+        self._relay.know_silent()
+
+    def refuse(self, reason: str) -> None:
+        """End at once, for there is no policy to go by: everything in flight gets an answer, and the server is taken down."""
+        relay = self._relay
+        relay.end(reason)
+        self._wait_until(
+            lambda: relay.client_ended or (self.session.seen_requests > 0 and not relay.client_held), LAST_WORDS_S
+        )
+        self._finish(LAST_WORDS_S)
+
+    def run(self, on_change: Callable[[bool], None]) -> int:
+        """Wait until the run is over, and give its exit status.
+
+        `on_change` is called from time to time, with whether the server was found to be silent to `server/discover`.
+        """
+        relay = self._relay
+        while True:
+            self._wait(self._until_deadline())
+            on_change(relay.silent)
+            if self._stop_signal:
+                return self._stop(128 + self._stop_signal, SIGNAL_GRACE_S, SIGNAL_GRACE_S)
+            if relay.client_ended or relay.to_client.broken:
+                return self._stop(0, EOF_GRACE_S, DRAIN_GRACE_S)
+            ended = relay.upstream_ended or relay.to_upstream.broken or self.session.ended
+            if self._upstream.status is not None or ended:
+                return self._upstream_gone()
+            relay.tick()
+
+    def _until_deadline(self) -> float | None:
+        deadline_ns = self.session.deadline_ns
+        return None if deadline_ns is None else max(0.0, (deadline_ns - boot_clock()) / 1e9)
+
+    def _wait(self, timeout_s: float | None) -> None:
+        """Wait for a signal or a wake-up; take note of what came."""
+        poll = select.poll()
+        poll.register(self._signals.fd, select.POLLIN)
+        poll.poll(None if timeout_s is None else timeout_s * 1000 + 1)
+        for number in self._signals.take():
+            if number == signal.SIGCHLD:
+                continue
+            self._interrupts += number == signal.SIGINT
+            self._stop_signal = self._stop_signal or number
+        processes.collect(self._upstream)
+
+    def _wait_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait, in short pieces, until `done`; False if it takes longer, or an impatient user sends a second SIGINT."""
+        end_ns = boot_clock() + int(timeout_s * 1e9)
+        while not done():
+            left_s = (end_ns - boot_clock()) / 1e9
+            if left_s <= 0 or self._interrupts > 1:
+                return False
+            self._wait(min(left_s, 0.05))
+        return True
+
+    def _stop(self, status: int, idle_grace_s: float, drain_grace_s: float) -> int:
+        """Close the server's stdin, pass its last answers on, then end its tree by ever stronger means."""
+        upstream, relay = self._upstream, self._relay
+        signals_before = self._stop_signal
+        closing = threading.Thread(target=relay.to_upstream.close, args=(drain_grace_s,), daemon=True)
+        closing.start()
+        begun_ns = boot_clock()
+
+        def ended() -> bool:
+            processes.collect(upstream)
+            return upstream.status is not None and relay.upstream_ended
+
+        def enough() -> bool:
+            waited_s = (boot_clock() - begun_ns) / 1e9
+            hurried = self._stop_signal != signals_before and waited_s > TERM_GRACE_S
+            return ended() or hurried or (waited_s > idle_grace_s and not relay.in_flight)
+
+        self._wait_until(enough, drain_grace_s)
+        if processes.signal_tree(upstream, signal.SIGTERM):
+            self._wait_until(lambda: ended() and not processes.find_descendants(os.getpid()), TERM_GRACE_S)
+        relay.end(f"the guard was stopped{f' by signal {self._stop_signal}' if self._stop_signal else ''}")
+        self._finish(0.5)
+        return 128 + self._stop_signal if self._stop_signal and not status else status
+
+    def _upstream_gone(self) -> int:
+        """The server ended, or neither reads nor writes any more: everybody who waits gets an answer, nothing of it stays."""
+        upstream, relay = self._upstream, self._relay
+        if upstream.status is None and not self.session.ended:
+            self._wait_until(lambda: upstream.status is not None, CLOSED_GRACE_S)
+        if upstream.status is not None:
+            self._wait_until(lambda: relay.upstream_ended, ORPHANED_STDOUT_S)
+        if self.session.ended:
+            reason = self.session.ended
+        elif upstream.status is None:
+            reason = f"the server closed its {'output' if relay.upstream_ended else 'input'}"
+        elif upstream.status > 128:
+            reason = f"the server was ended by signal {upstream.status - 128}"
+        else:
+            reason = f"the server exited with status {upstream.status}"
+        relay.end(reason)
+        # A client that has not said anything yet gets its first question answered, too.
+        self._wait_until(lambda: self.session.seen_requests > 0 or relay.client_ended, LAST_WORDS_S)
+        if upstream.status is None:
+            processes.signal_tree(upstream, signal.SIGTERM)
+            self._wait_until(lambda: upstream.status is not None, TERM_GRACE_S)
+        self._finish(FLUSH_S)
+        self.stderr.say(reason)
+        return upstream.status if upstream.status is not None else 1
+
+    def _finish(self, flush_s: float) -> None:
+        """Kill whatever is left of the server's tree, and let the client take what is left for it."""
+        end_ns = boot_clock() + int(KILL_GRACE_S * 1e9)
+        # Again and again, and however impatient the user is: what dies may have started something just before.
+        while processes.signal_tree(self._upstream, signal.SIGKILL) and boot_clock() < end_ns:
+            self._wait(0.02)
+        self._relay.write_counts()
+        self._stderr_pump.join(LAST_WORDS_S)
+        self._relay.to_client.close(flush_s)
+
+    def _copy_stderr(self) -> None:
+        try:
+            self.stderr.pass_on(self._upstream.stderr_fd, self._relay.see_sign_of_life)
+        except OSError:
+            return

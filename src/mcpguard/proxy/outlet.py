@@ -1,0 +1,163 @@
+"""Writes to one side without ever making the other side wait for it.
+
+What a reader does not take at once is kept, in order, up to a bound; who wants to add more waits for room.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import threading
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+MAX_BUFFERED_BYTES: Final = 16 * 1024 * 1024
+MAX_BUFFERED_MESSAGES: Final = 10_000
+_SAFE_PIPE_BYTES: Final = 4096
+"""What a pipe that polls as writable takes without blocking (POSIX: PIPE_BUF; Linux: a free page)."""
+_SAFE_SOCKET_BYTES: Final = 32_768
+"""The same for a Unix stream socket, which Linux calls writable only while three quarters of its buffer are free."""
+
+
+class Outlet:
+    """The way to one side, for several threads: order is kept, `send` returns at once, `wait_for_room` bounds what is kept.
+
+    `sender` names who sends: each may have `MAX_BUFFERED_BYTES` and `MAX_BUFFERED_MESSAGES` waiting, so a side that is flooded with
+    one sender's messages still takes another's.  `on_broken` is called when it turns out that nobody reads any more.
+    """
+
+    def __init__(self, fd: int, on_broken: Callable[[], None] = lambda: None) -> None:
+        self._on_broken = on_broken
+        self._fd, self._owned = unblocked(fd)
+        self._safe_bytes = _SAFE_SOCKET_BYTES if stat.S_ISSOCK(os.fstat(fd).st_mode) else _SAFE_PIPE_BYTES
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLOUT)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._queue: deque[tuple[memoryview, str, int]] = deque()
+        self._bytes: dict[str, int] = {}
+        self._messages: dict[str, int] = {}
+        self._flusher: threading.Thread | None = None
+        self._closing = False
+        self.broken = False
+        """Nobody reads any more; whatever is sent is dropped."""
+
+    def send(self, data: bytes, sender: str, messages: int = 1) -> None:
+        """Write `data`, whole lines, now or as soon as the reader takes it."""
+        with self._lock:
+            if self.broken or self._closing:
+                return
+            if not self._queue:
+                written = self._write(data)
+                if written == len(data) or self.broken:
+                    return
+                data = data[written:]
+            self._queue.append((memoryview(data), sender, messages))
+            self._bytes[sender] = self._bytes.get(sender, 0) + len(data)
+            self._messages[sender] = self._messages.get(sender, 0) + messages
+            if self._flusher is None:
+                self._flusher = threading.Thread(target=self._flush, name=f"flush-{self._fd}", daemon=True)
+                self._flusher.start()
+            self._changed.notify_all()
+
+    def wait_for_room(self, sender: str) -> None:
+        """Wait until less than the bound of this sender's data waits."""
+        if not self._queue:
+            return
+        with self._changed:
+            while not self.broken and self._is_full(sender):
+                self._changed.wait()
+
+    def close(self, timeout_s: float) -> bool:
+        """Write what is left, then close; False if the reader did not take it in time (then it is dropped)."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+            done = self._changed.wait_for(lambda: not self._queue or self.broken, timeout_s)
+            self._drop()
+            self._changed.notify_all()
+            if self._owned and self._fd >= 0:
+                os.close(self._fd)
+            self._fd = -1
+        return done
+
+    def _is_full(self, sender: str) -> bool:
+        return self._bytes.get(sender, 0) > MAX_BUFFERED_BYTES or self._messages.get(sender, 0) > MAX_BUFFERED_MESSAGES
+
+    def _flush(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closing:
+                    self._changed.wait()
+                if not self._queue or self.broken:
+                    return
+            self._poll.poll(1000)
+            with self._changed:
+                self._write_queue()
+                self._changed.notify_all()
+
+    def _write_queue(self) -> None:
+        while self._queue:
+            data, sender, messages = self._queue[0]
+            written = self._write(data)
+            if not self._queue:
+                return
+            self._bytes[sender] -= written
+            if written < len(data):
+                self._queue[0] = (data[written:], sender, messages)
+                return
+            self._messages[sender] -= messages
+            self._queue.popleft()
+
+    def _write(self, data: bytes | memoryview) -> int:
+        """Write as much as goes without waiting; give the number of bytes."""
+        written = 0
+        try:
+            if self._owned:
+                written = os.write(self._fd, data)
+                while written < len(data):
+                    written += os.write(self._fd, memoryview(data)[written:])
+                return written
+            while written < len(data) and self._poll.poll(0):
+                written += os.write(self._fd, memoryview(data)[written : written + self._safe_bytes])
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._drop()
+            self.broken = True
+            self._changed.notify_all()
+            self._on_broken()
+        return written
+
+    def _drop(self) -> None:
+        self._queue.clear()
+        self._bytes.clear()
+        self._messages.clear()
+
+
+def is_writable(fd: int, timeout_ms: int = 0) -> bool:
+    """Whether a write of up to 4,096 bytes would go through without waiting."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(timeout_ms))
+
+
+def unblocked(fd: int) -> tuple[int, bool]:
+    """Give a descriptor for the same pipe that does not block, and True; or `fd` itself, and False.
+
+    O_NONBLOCK belongs to the open file description, which an inherited descriptor shares with others; so a pipe is opened anew
+    (Linux: through /proc). Sockets and terminals cannot be: they are polled before each write.
+    """
+    if not os.get_blocking(fd):
+        return fd, True
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        return fd, False
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), True
+    except OSError:
+        return fd, False

@@ -1,0 +1,262 @@
+"""Runs a session's commands: two pumps between a client and a server, and a third for the server's stderr.
+
+Looks into no line.  What a pump reads together it hands on together, after the records of all of it are written.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+
+from mcpguard.protocol.commands import HOLD, Answered, Consult, Forward, Note, Remember
+from mcpguard.protocol.wire import CLIENT, MAX_UPSTREAM_LINE_BYTES, UPSTREAM, LineReader
+from mcpguard.proxy.outlet import Outlet
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final, Literal, TypeAlias
+
+    from mcpguard.protocol.commands import Command, InFlight
+    from mcpguard.protocol.session import Session
+    from mcpguard.protocol.wire import Overlong, Side
+    from mcpguard.proxy.enforce import Enforcer, Journal
+
+    Sender: TypeAlias = "Side | Literal['guard']"
+
+GUARD: Final = "guard"
+"""The sender of what the guard says on its own account, from the supervising thread."""
+_READ_BYTES: Final = 65_536
+_LONG_READ_BYTES: Final = 1 << 20
+_MAX_EARLY: Final = 10_000
+"""How many notes are kept until there is a log to write them to."""
+
+
+class Relay:
+    """Carries lines both ways until a side ends.  `wake` is called, from any thread, when something changes that a supervisor waits for.
+
+    `client_ended` and `upstream_ended` say that a side has closed its end.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        client: tuple[int, int],
+        upstream: tuple[int, int],
+        *,
+        max_client_line_bytes: int,
+        clock: Callable[[], int],
+        wake: Callable[[], None],
+    ) -> None:
+        self.session = session
+        self.to_client = Outlet(client[1], wake)
+        self.to_upstream = Outlet(upstream[1], wake)
+        self.client_ended = False
+        self.upstream_ended = False
+        self.client_held = False
+        """The client sent something that needs the policy, and neither that nor anything after it is dealt with yet."""
+        self.silent = False
+        """The server was found to be silent to `server/discover`."""
+        self._sources = {CLIENT: client[0], UPSTREAM: upstream[0]}
+        self._readers = {CLIENT: LineReader(max_client_line_bytes), UPSTREAM: LineReader(MAX_UPSTREAM_LINE_BYTES)}
+        self._clock = clock
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._opened = threading.Event()
+        self._enforcer: Enforcer | None = None
+        self._journals: dict[Sender, Journal] = {}
+        self._early: list[Command] = []
+
+    def start(self) -> None:
+        """Start both pumps."""
+        for side in (CLIENT, UPSTREAM):
+            threading.Thread(target=self._pump, args=(side,), name=f"pump-{side}", daemon=True).start()
+
+    def open(self, enforcer: Enforcer, journals: dict[Sender, Journal]) -> None:
+        """Give the policy: what was held goes on."""
+        with self._lock:
+            self._enforcer = enforcer
+            self._journals = journals
+            self.session.open(enforcer)
+            for command in self._early:
+                self._log(command, GUARD)
+            self._early.clear()
+        self._carry_out(Batch(), GUARD)
+        self._opened.set()
+
+    def see_sign_of_life(self) -> None:
+        """The server wrote its first byte somewhere."""
+        with self._lock:
+            self.session.see_sign_of_life(self._clock())
+        self._wake()
+
+    def tick(self) -> None:
+        """Let the session do what is due by now."""
+        batch = Batch()
+        with self._lock:
+            self._collect(self.session.tick(self._clock()), GUARD, batch)
+        self._carry_out(batch, GUARD)
+
+    def know_silent(self) -> None:
+        """Earlier runs found that the server says nothing to `server/discover`."""
+        batch = Batch()
+        with self._lock:
+            self._collect(self.session.know_silent(silent=True), GUARD, batch)
+        self._carry_out(batch, GUARD)
+
+    def end(self, reason: str) -> None:
+        """The server is gone: answer everything in flight."""
+        batch = Batch()
+        with self._lock:
+            self._collect(self.session.end(reason), GUARD, batch)
+        self._opened.set()
+        self._carry_out(batch, GUARD)
+
+    def write_counts(self) -> None:
+        """Write down how much was only counted."""
+        if self._enforcer is not None:
+            with self._lock:
+                self._enforcer.write_counts(self._journals[GUARD])
+            self._carry_out(Batch(), GUARD)
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests of the client wait for an answer."""
+        with self._lock:
+            return self.session.in_flight
+
+    def _pump(self, side: Side) -> None:
+        try:
+            self._copy(side, self._sources[side], self._readers[side])
+        except OSError:
+            pass  # the descriptor is of no more use: as good as its end
+        finally:
+            # Also after a bug: a side that nobody listens to any more is over, and the run with it.
+            if side is CLIENT:
+                self.client_ended = True
+            else:
+                self.upstream_ended = True
+            self._wake()
+
+    def _copy(self, side: Side, source: int, reader: LineReader) -> None:
+        size = _READ_BYTES
+        alive = side is CLIENT
+        while chunk := _read(source, size):
+            if not alive:
+                self.see_sign_of_life()
+                alive = True
+            # A long message is read in larger pieces; small pieces spare the allocator otherwise.
+            size = _LONG_READ_BYTES if len(chunk) == size else _READ_BYTES
+            lines = reader.feed(chunk)
+            if lines:
+                self._handle(side, lines)
+
+    def _handle(self, side: Side, lines: list[bytes | Overlong]) -> None:
+        start = 0
+        while start < len(lines):
+            batch = Batch()
+            with self._lock:
+                deadline_ns = self.session.deadline_ns
+                now_ns = self._clock()
+                for index in range(start, len(lines)):
+                    commands = self.session.receive(side, lines[index], now_ns)
+                    if commands and commands[0] is HOLD:
+                        self.client_held = self.client_held or side is CLIENT
+                        break
+                    start = index + 1
+                    self._collect(commands, side, batch)
+                if self.session.deadline_ns != deadline_ns or self.session.ended:
+                    self._wake()
+            self._carry_out(batch, side)
+            if start < len(lines):
+                self._opened.wait()
+        if self.client_held and side is CLIENT:
+            self.client_held = False
+            self._wake()
+
+    def _collect(self, commands: list[Command], side: Sender, batch: Batch) -> None:
+        """Do what is to be done within the process, and collect what is to be sent."""
+        for command in commands:
+            kind = type(command)
+            if kind is Forward:
+                (batch.to_client if command.to is CLIENT else batch.to_upstream).append(command.line)  # type: ignore[union-attr]
+            elif kind is Consult:
+                assert self._enforcer is not None
+                ticket = command.ticket  # type: ignore[union-attr]
+                verdict = self._enforcer.consult(command, self._journals[side])  # type: ignore[arg-type]
+                outgoing = batch.to_upstream if ticket.origin is CLIENT else batch.to_client
+                at = len(outgoing)
+                self._collect(self.session.resolve(ticket, verdict), side, batch)
+                if verdict.admitted and len(outgoing) > at:
+                    batch.admitted.append((ticket, outgoing, at))
+            elif kind is Remember:
+                self.silent = self.silent or command.silent  # type: ignore[union-attr]
+                self._wake()
+            else:
+                self._log(command, side)
+
+    def _log(self, command: Command, side: Sender) -> None:
+        if self._enforcer is None:
+            if len(self._early) < _MAX_EARLY:
+                self._early.append(command)
+        elif type(command) is Answered:
+            self._enforcer.end(command, self._journals[side])
+        elif type(command) is Note:
+            self._enforcer.note(command, self._journals[side])
+
+    def _carry_out(self, batch: Batch, side: Sender) -> None:
+        """Send a batch, with everything in it that was admitted written down first; else it is refused after all."""
+        if batch.admitted and not self._commit(side):
+            self._take_back(batch, side)
+        if batch.to_upstream:
+            _send(self.to_upstream, batch.to_upstream, side)
+        if batch.to_client:
+            _send(self.to_client, batch.to_client, side)
+        # What only tells of the past keeps nobody waiting.
+        self._commit(side)
+
+    def _commit(self, side: Sender) -> bool:
+        return self._enforcer is None or self._enforcer.commit(self._journals[side])
+
+    def _take_back(self, batch: Batch, side: Sender) -> None:
+        from mcpguard.proxy.enforce import UNRECORDED
+
+        refused = Batch()
+        with self._lock:
+            for ticket, outgoing, index in batch.admitted:
+                # Whatever has become of its ticket, what is not written down is not sent.
+                outgoing[index] = b""
+                self._collect(self.session.take_back(ticket, UNRECORDED), side, refused)
+        batch.to_client += refused.to_client
+        batch.to_upstream += refused.to_upstream
+
+
+class Batch:
+    """What is to be sent once the records of all of it are written.
+
+    `admitted` has, for each request that was admitted in it, the ticket and where its line stands.
+    """
+
+    __slots__ = ("admitted", "to_client", "to_upstream")
+
+    def __init__(self) -> None:
+        self.to_client: list[bytes] = []
+        self.to_upstream: list[bytes] = []
+        self.admitted: list[tuple[InFlight, list[bytes], int]] = []
+
+
+def _read(fd: int, size: int) -> bytes:
+    while True:
+        try:
+            return os.read(fd, size)
+        except BlockingIOError:
+            # Whoever shares our stdin has made it non-blocking.
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            poll.poll()
+
+
+def _send(outlet: Outlet, lines: list[bytes], sender: Sender) -> None:
+    outlet.send(lines[0] if len(lines) == 1 else b"".join(lines), sender, len(lines))
+    outlet.wait_for_room(sender)

@@ -1,0 +1,65 @@
+"""Turns signals into bytes on a pipe, so that they are waited for like everything else.
+
+Installed before the server is started: a signal in between would leave it behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal to stop came where that ends the wait for a file."""
+
+
+class Signals:
+    """The signals of this process, as a descriptor that becomes readable."""
+
+    def __init__(self) -> None:
+        self.fd, self._wake_fd = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._wake_fd, False)
+        self._stopped = self._interrupting = False
+        signal.set_wakeup_fd(self._wake_fd, warn_on_full_buffer=False)
+        for number in (*STOPPING, signal.SIGCHLD):
+            signal.signal(number, self._noted)
+
+    def wake(self) -> None:
+        """Make `fd` readable, from any thread."""
+        try:
+            os.write(self._wake_fd, b"\0")
+        except BlockingIOError:
+            pass  # it is readable already
+
+    def take(self) -> list[int]:
+        """Give the numbers of the signals that have come since this was last asked."""
+        try:
+            return [number for number in os.read(self.fd, 4096) if number]
+        except BlockingIOError:
+            return []
+
+    def interrupt(self, interrupting: bool) -> None:  # noqa: FBT001 - a switch
+        """Let the first signal to stop raise `Interrupted` in the main thread, or no longer; `take` gives its number all the same.
+
+        Raises:
+            Interrupted: it has come already.
+        """
+        self._interrupting = interrupting
+        if interrupting and self._stopped:
+            raise Interrupted
+
+    def _noted(self, number: int, _: object) -> None:
+        """Do nothing more with a signal than that: its number is on its way through the wakeup descriptor."""
+        if number == signal.SIGCHLD:
+            return
+        self._stopped = True
+        if self._interrupting:
+            self._interrupting = False
+            raise Interrupted

@@ -1,0 +1,62 @@
+"""Passes a server's stderr on, and the guard's own words, without ever waiting for a reader for long."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from mcpguard.proxy.outlet import is_writable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+_PIECE_BYTES: Final = 4096
+_PATIENCE_MS: Final = 200
+"""How long a reader is waited for, once; a reader that let it pass is not waited for again until it reads."""
+
+
+class Stderr:
+    """Our stderr, shared by the server's stderr and the guard's own lines: what nobody reads is dropped and counted."""
+
+    def __init__(self, fd: int = 2) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+        self._stuck = False
+        self._dropped = 0
+
+    def say(self, text: str) -> None:
+        """Write one line of the guard's own."""
+        self._write(f"mcpguard: {text}\n".encode("utf-8", "backslashreplace"))
+
+    def pass_on(self, fd: int, on_first_byte: Callable[[], None]) -> None:
+        """Copy what comes from `fd` until it ends."""
+        first = True
+        while chunk := os.read(fd, 65536):
+            if first:
+                on_first_byte()
+                first = False
+            self._write(chunk)
+
+    @property
+    def dropped(self) -> int:
+        """How many bytes found no reader."""
+        return self._dropped
+
+    def _write(self, data: bytes) -> None:
+        with self._lock:
+            for start in range(0, len(data), _PIECE_BYTES):
+                piece = data[start : start + _PIECE_BYTES]
+                if not is_writable(self._fd, 0 if self._stuck else _PATIENCE_MS):
+                    self._stuck = True
+                    self._dropped += len(data) - start
+                    return
+                if self._stuck:
+                    self._stuck = False
+                    piece = b"\nmcpguard: %d bytes of stderr were dropped: nobody read them\n" % self._dropped + piece
+                try:
+                    os.write(self._fd, piece[:_PIECE_BYTES])
+                except OSError:
+                    self._dropped += len(data) - start
+                    return
