@@ -53,7 +53,7 @@ class Told:
 
 @pytest.fixture(scope="module")
 def piped(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    done = subprocess.run(  # noqa: S603 - our own command
+    done = subprocess.run(
         ARGV,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -71,7 +71,7 @@ def piped(tmp_path_factory: pytest.TempPathFactory) -> Told:
 def on_a_terminal(**more: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run the demo on a terminal of its own; give the process and our end of the terminal."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(  # noqa: S603 - our own command
+    process = subprocess.Popen(
         ARGV, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(**more), start_new_session=True
     )
     os.close(theirs)
@@ -125,7 +125,7 @@ class TestPiped:
         assert part in piped.flat
 
     def test_ends_quietly_when_nobody_reads_on(self) -> None:
-        process = subprocess.Popen(  # noqa: S603 - our own command
+        process = subprocess.Popen(
             ARGV, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
         )
         try:

@@ -1,0 +1,79 @@
+# Every way to set up, run and check the project.  `make` alone lists them.
+#
+# PYTHON=python3.12      the interpreter for .venv; otherwise the first one that is new enough
+# PYTEST_ARGS='-k stdio' handed to pytest by `make test`
+# BENCH_ARGS='...'       handed to the benchmark by `make bench`
+# MCPGUARD_SERVERS=dir   where the real servers for the tests live, otherwise .cache/servers
+
+PYTHON ?=
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
+LINTED := src tests scripts/install-servers $(wildcard benchmarks)
+
+# Stamps: each names what is installed in .venv, and is older than a change that makes it stale.
+CREATED := $(VENV)/.created
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint cover bench servers clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(RUNTIME) ## see a policy at work, with a server that comes along
+	@$(BIN)/mcpguard demo
+
+test: check servers ## run everything: the checks, then every test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint cover ## run what judges the code without starting a server
+
+lint: $(DEV)
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/ruff format --check $(LINTED)
+	$(BIN)/mypy
+	$(BIN)/mypy scripts/install-servers
+	$(BIN)/lint-imports
+
+# The pure rooms are covered by their own tests, not by what passes through them on the way.
+cover: $(DEV)
+	$(call cover_room,policy,100)
+	$(call cover_room,protocol,95)
+
+define cover_room
+$(BIN)/coverage run --branch --data-file=.coverage.$(1) --source=src/mcpguard/$(1) -m pytest --quiet tests/$(1)
+$(BIN)/coverage report --data-file=.coverage.$(1) --show-missing --skip-covered --fail-under=$(2)
+endef
+
+bench: $(DEV) ## measure what the guard costs on this machine
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+servers: $(DEV)
+	$(BIN)/python scripts/install-servers
+
+clean: ## remove .venv and whatever tools left behind, except the servers in .cache
+	rm -rf $(VENV) dist build htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CREATED):
+	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "$$python -m venv $(VENV)" && "$$python" -m venv $(VENV) && touch $@; exit; \
+	  fi; \
+	done; \
+	echo "make: mcpguard needs Python 3.11 or newer and found none in: $(or $(PYTHON),PATH); name one with PYTHON=..." >&2; \
+	exit 1
+
+$(RUNTIME): $(CREATED) pyproject.toml constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+$(DEV): $(CREATED) pyproject.toml constraints.txt
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(RUNTIME)
