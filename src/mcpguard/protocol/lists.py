@@ -291,13 +291,16 @@ def _announced(text: str, at: int) -> str:
 
 def only_meta(message: Message) -> bytes:
     """Write a `list_changed` notification anew, with its `_meta` alone."""
-    params = ""
-    if type(message.params.get("_meta")) is dict:
-        from mcpguard.protocol import splice
+    from mcpguard.protocol import splice
 
-        text = message.line.decode()
-        params = f',"params":{{"_meta":{splice.value(text, splice.find(text, "params", "_meta"))}}}'
-    return f'{{"jsonrpc":"2.0","method":"{message.method}"{params}}}\n'.encode()
+    text = message.line.decode()
+    changes: dict[str, Change] = {name: None for name in splice.names(text, 0) if name not in ("jsonrpc", "method")}
+    if type(message.params.get("_meta")) is dict:
+        others = {name: None for name in splice.names(text, splice.find(text, "params")) if name != "_meta"}
+        if not others and len(changes) == 1:
+            return message.line
+        changes["params"] = lambda text, at: splice.rewrite_object(text, at, others)
+    return splice.rewrite_line(message.line, changes) if changes else message.line
 
 
 def keep_subscriptions(message: Message, permits: Callable[[str], bool]) -> tuple[bytes, int]:

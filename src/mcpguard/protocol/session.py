@@ -153,11 +153,6 @@ class Session:
         return commands
 
     @property
-    def ended(self) -> bool:
-        """Whether the server is gone for this session: `end` was called, or what the server sent left no way on."""
-        return bool(self._ended)
-
-    @property
     def in_flight(self) -> int:
         """How many requests of the client wait for an answer."""
         return sum(1 for entry in self._requests.values() if entry.state in (SENT, WAITING))

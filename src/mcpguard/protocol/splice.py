@@ -87,9 +87,9 @@ def find(text: str, *path: str) -> int:
     return at
 
 
-def value(text: str, start: int) -> str:
-    """Give the text of the value at `start`."""
-    return text[start : _scan(text, start)[1]]
+def names(text: str, start: int) -> list[str]:
+    """Give the names of the members of the object at `start`."""
+    return [member[0] for member in _members(text, start)]
 
 
 def _members(text: str, start: int) -> list[tuple[str, int, int, int]]:

@@ -62,10 +62,13 @@ _FOLDED_ENVELOPE: Final = frozenset(name.casefold() for name in ENVELOPE)
 _FOLDED_PARAMS: Final = frozenset(name.casefold() for name in PARAMS)
 _ANY_DEPTH: Final = 1 << 40
 _MAX_DOUBLE: Final = 2**1024 - 2**971
-_SHORT_LINE_BYTES: Final = MAX_NUMBER_CHARS // 3
-"""A line this short holds no number that is too long."""
-_DIGITS: Final = bytes(48 if 48 <= c < 58 else 101 if c in b"eE" else c if c == 43 else 32 for c in range(256))
-"""For `bytes.translate`: every digit becomes 0, e and E become e, + stays, all else becomes a space."""
+_SHORT_LINE_BYTES: Final = 1024
+_OUTLINE: Final = bytes(
+    48 if 48 <= c < 58 else 101 if c in b"eE" else 91 if c in b"[{" else 43 if c == 43 else 32 for c in range(256)
+)
+"""For `bytes.translate`: a digit becomes 0, e and E become e, [ and { become [, + stays, all else becomes a space."""
+_LONG_RUN: Final = b"0" * (MAX_NUMBER_CHARS // 3)
+"""What the outline of a number shows that is too long, or too large without an exponent: a run of digits, among at most three."""
 _NUMBER_CHARS: Final = bytes(48 if c in b"-+.0123456789eE" else 32 for c in range(256))
 _LONG_NUMBER: Final = b"0" * (MAX_NUMBER_CHARS + 1)
 _LONG_SEARCH_BYTES: Final = 1 << 20
@@ -159,6 +162,7 @@ class LineReader:
     def _keep(self, part: bytes) -> None:
         self.pending += len(part)
         if self._skipping:
+            self._head += part[: KEPT_BYTES - len(self._head)]
             self._tail = (self._tail + part[-KEPT_BYTES:])[-KEPT_BYTES:]
             return
         self._kept += part
@@ -193,17 +197,18 @@ def decode(line: bytes, side: Side) -> Message:  # noqa: PLR0912 - one straight 
             )
             max_depth = MAX_CLIENT_DEPTH
         else:
-            # jiter's own limit is 201 levels of containers; one array around the line makes it the 200 we want.
-            (message,) = _from_json(
-                b"[" + line + b"]", catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys"
-            )
+            # jiter's own limit is the one we want: 200 levels of containers (and an empty one in the last).
+            message = _from_json(line, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
             max_depth = _ANY_DEPTH
     except Exception as error:  # noqa: BLE001 - whatever a parser raises, the line is refused
         message = _second_reading(line, side, error)
         max_depth = _ANY_DEPTH
     if type(message) is not dict:
         raise Malformed("a batch is not supported: one message a line" if type(message) is list else "not an object")
-    if len(line) > _SHORT_LINE_BYTES and line[::64].translate(_DIGITS).find(b"00") >= 0:
+    # Nearly every short line shows in its outline that it holds nothing extreme, and need not be walked through.
+    outline = line.translate(_OUTLINE) if len(line) <= _SHORT_LINE_BYTES else b"0e"
+    walk = b"0e" in outline or _LONG_RUN in outline or outline.count(b"[") > MAX_CLIENT_DEPTH
+    if walk and len(line) > len(_LONG_RUN) and line[::64].translate(_OUTLINE).find(b"00") >= 0:
         _refuse_long_numbers(line)
     # The last byte of NEL, U+2028 and U+2029, or CR: cheap to look for, and seldom there.
     clean_line = clean(line) if 13 in line or (not line.isascii() and (0x85 in line or 0xE2 in line)) else line
@@ -217,11 +222,12 @@ def decode(line: bytes, side: Side) -> Message:  # noqa: PLR0912 - one straight 
             raise Malformed("`id` must be a string or an integer")
         if not ENVELOPE.issuperset(message):
             _refuse_lookalikes(message, ENVELOPE, _FOLDED_ENVELOPE)
-            _refuse_extremes(message, line, max_depth)
+            if walk:
+                _refuse_extremes(message, line, max_depth)
         if message.get("jsonrpc") != "2.0":
             raise Malformed('`jsonrpc` must be "2.0"')
         if "method" not in message:
-            return _answer(message, id_, line, clean_line, max_depth)
+            return _answer(message, id_, line, clean_line, max_depth, walk=walk)
         method = message["method"]
         if type(method) is not str:
             raise Malformed("`method` must be a string")
@@ -231,21 +237,24 @@ def decode(line: bytes, side: Side) -> Message:  # noqa: PLR0912 - one straight 
         if type(params) is dict:
             if not PARAMS.issuperset(params):
                 _refuse_lookalikes(params, PARAMS, _FOLDED_PARAMS)
-            _refuse_extremes(params, line, max_depth - 1)
+            if walk:
+                _refuse_extremes(params, line, max_depth - 1)
             return Message(id_, method, params, None, clean_line)
         if params is not None:
             raise Malformed("`params` must be an object")
         return Message(id_, method, {}, None, clean_line)
     except Malformed as error:
         error.id = id_
-        members = {name.casefold() for name in message}
-        if "method" in members:
-            error.shape = "call"
-        elif members & {"result", "error"}:
-            error.shape = "answer"
-        else:
-            error.shape = ("call" if side is CLIENT else "answer") if "jsonrpc" in members else ""
+        error.shape = _shape({name.casefold() for name in message}, side)
         raise
+
+
+def _shape(members: set[str], side: Side) -> str:
+    if "method" in members:
+        return "call"
+    if members & {"result", "error"}:
+        return "answer"
+    return ("call" if side is CLIENT else "answer") if "jsonrpc" in members else ""
 
 
 def _second_reading(line: bytes, side: Side, error: Exception) -> Any:
@@ -258,9 +267,7 @@ def _second_reading(line: bytes, side: Side, error: Exception) -> Any:
         shadow = without_lone_surrogates(line)
         if shadow != line:
             try:
-                (message,) = _from_json(
-                    b"[" + shadow + b"]", catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys"
-                )
+                message = _from_json(shadow, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
             except Exception as second:  # noqa: BLE001 - as in decode
                 error = second
             else:
@@ -270,7 +277,9 @@ def _second_reading(line: bytes, side: Side, error: Exception) -> Any:
     raise Malformed(f"not strict JSON: {_words(error)}", PARSE_ERROR) from error
 
 
-def _answer(message: dict[str, Any], id_: Id | None, line: bytes, clean_line: bytes, max_depth: int) -> Message:
+def _answer(
+    message: dict[str, Any], id_: Id | None, line: bytes, clean_line: bytes, max_depth: int, *, walk: bool
+) -> Message:
     if id_ is None:
         raise Malformed("a message needs a `method` or an `id`")
     if ("result" in message) == ("error" in message) or "params" in message:
@@ -279,7 +288,8 @@ def _answer(message: dict[str, Any], id_: Id | None, line: bytes, clean_line: by
     body = message[name]
     if type(body) is not dict:
         raise Malformed(f"`{name}` must be an object")
-    _refuse_extremes(body, line, max_depth - 1)
+    if walk:
+        _refuse_extremes(body, line, max_depth - 1)
     if name == "result":
         return Message(id_, None, {}, body, clean_line)
     return Message(id_, None, body, None, clean_line)
@@ -386,8 +396,8 @@ def _refuse_extremes(body: dict[str, Any], line: bytes, max_depth: int) -> None:
 
 
 def _may_hold_huge_numbers(line: bytes) -> bool:
-    text = line.translate(_DIGITS)
-    return b"0e000" in text or b"0e+000" in text or b"0" * (MAX_NUMBER_CHARS // 3) in text
+    outline = line.translate(_OUTLINE)
+    return b"0e000" in outline or b"0e+000" in outline or _LONG_RUN in outline
 
 
 def _is_a_double(number: int | float | Decimal) -> bool:
@@ -423,7 +433,7 @@ def find_id(head: bytes, tail: bytes) -> Id | None:
     if opening and closing and opening.group(1) != closing.group(1):
         return None
     found = opening or closing
-    if found is None or (found is closing and head is tail and not _is_balanced(head)):
+    if found is None or (found is closing and head == tail and not _is_balanced(head)):
         return None
     try:
         value = jiter.from_json(found.group(1))
@@ -471,4 +481,8 @@ def printable(text: str, limit: int = 100) -> str:
 
 
 def _words(error: Exception) -> str:
-    return str(error).removeprefix("Internal error: ")[:120]
+    text = str(error).removeprefix("Internal error: ")
+    if text.startswith("Detected duplicate key"):
+        # The key itself is an argument, which has no place in a log.
+        return "duplicate key" + text[text.rfind(" at line ") :]
+    return text[:120]

@@ -1,0 +1,308 @@
+"""Checks what of a list is cut out, what is kept of the names, and that all else keeps every byte."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcpguard.protocol.lists import (
+    LISTS,
+    MAX_OPEN_LISTINGS,
+    Catalogue,
+    Listing,
+    Page,
+    announce_changes,
+    filter_page,
+    foreign_members,
+    keep_subscriptions,
+    only_meta,
+    without_foreign_members,
+)
+from mcpguard.protocol.wire import UPSTREAM, Malformed, Message, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NONE: frozenset[str] = frozenset()
+
+
+def message(result: str) -> Message:
+    return decode(b'{"jsonrpc":"2.0","id":1,"result":' + result.encode() + b"}\n", UPSTREAM)
+
+
+def everything(_method: str, _name: str) -> bool:
+    return True
+
+
+def all_but(*names: str) -> Callable[[str, str], bool]:
+    return lambda _, name: name not in names
+
+
+def page(
+    result: str,
+    shows: Callable[[str, str], bool] = everything,
+    *,
+    listing: Listing | None = None,
+    cursor: str | None = None,
+    known: frozenset[str] = NONE,
+    method: str = "tools/list",
+) -> Page:
+    return filter_page(message(result), listing or Listing(method), shows, known, cursor)
+
+
+def text_of(line: bytes) -> str:
+    assert line.startswith(b'{"jsonrpc":"2.0","id":1,"result":')
+    return line.decode().removeprefix('{"jsonrpc":"2.0","id":1,"result":').removesuffix("}\n")
+
+
+def names_of(line: bytes, member: str = "tools") -> list[str]:
+    return [item["name"] for item in json.loads(line)["result"][member]]
+
+
+# One page
+
+
+def test_a_list_of_which_all_is_shown_is_forwarded_as_it_came() -> None:
+    result = '{ "tools" : [ {"name" : "a" , "x":1.10} ] , "ttlMs":99999999, "cacheScope":"public" }'
+    shown = page(result)
+    assert text_of(shown.line) == result
+    assert (shown.left_out, shown.ambiguous, shown.next_cursor) == (0, [], None)
+
+
+def test_what_is_left_keeps_its_order_and_every_byte() -> None:
+    result = (
+        '{"x":1.10, "tools" : [ {"name":"b","n":1e2} ,{"name":"a","big":9007199254740993}, {"name":"c","t":"\\u00e9\u00e9"}],'
+        '"nextCursor":"","_meta":{"tools":[]}}'
+    )
+    shown = page(result, all_but("a"))
+    assert text_of(shown.line) == (
+        '{"x":1.10,"tools" : [{"name":"b","n":1e2},{"name":"c","t":"\\u00e9\u00e9"}],"nextCursor":"","_meta":{"tools":[]}}'
+    )
+    assert (shown.left_out, shown.next_cursor) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"cacheScope":"public","ttlMs":60001', '"cacheScope":"private","ttlMs":60000'),
+        ('"cacheScope":"private","ttlMs":60000', '"cacheScope":"private","ttlMs":60000'),
+        ('"ttlMs":1.5', '"ttlMs":1.5'),
+        ('"ttlMs":1e300', '"ttlMs":60000'),
+        ('"ttlMs":"long"', '"ttlMs":60000'),
+        ('"ttlMs":null', '"ttlMs":null'),
+        ('"cacheScope":7', '"cacheScope":"private"'),
+        ('"other":1', '"other":1'),
+    ],
+)
+def test_a_page_with_something_left_out_is_private_and_lives_a_minute_at_most(before: str, after: str) -> None:
+    result = '{"tools":[{"name":"a"}],' + before + "}"
+    assert text_of(page(result, all_but("a")).line) == '{"tools":[],' + after + "}"
+    assert text_of(page(result).line) == result
+
+
+@pytest.mark.parametrize("item", ['"a"', "null", "{}", '{"name":null}', '{"name":1}', '{"title":"a"}', "[]"])
+def test_what_has_no_name_is_left_out(item: str) -> None:
+    for more in ("", ',"nextCursor":"2"'):
+        shown = page('{"tools":[' + item + ',{"name":"b"}]' + more + "}")
+        assert (names_of(shown.line), shown.left_out) == (["b"], 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "item"),
+    [
+        ("tools/list", '{"name":"a","NAME":"b"}'),
+        ("resources/list", '{"uri":"a","URI":"b"}'),
+        ("resources/list", '{"uri":"a","Name":"b"}'),
+        ("resources/templates/list", '{"uriTemplate":"a","uritemplate":"b"}'),
+        ("prompts/list", '{"Name":"b"}'),
+    ],
+)
+def test_an_item_with_a_name_in_another_case_is_refused_with_its_list(method: str, item: str) -> None:
+    with pytest.raises(Malformed):
+        page('{"' + LISTS[method][0] + '":[' + item + "]}", method=method)
+
+
+@pytest.mark.parametrize("item", ['{"name":"a","Title":1}', '{"name":"a","inputSchema":{"NAME":1}}'])
+def test_other_members_of_an_item_may_be_called_anything(item: str) -> None:
+    assert page('{"tools":[' + item + "]}").left_out == 0
+
+
+@pytest.mark.parametrize("where", ['"tools":[{"name":"\\udc00"}]', '"tools":[],"x":"\\ud800 "'])
+def test_a_lone_surrogate_anywhere_in_a_list_is_refused(where: str) -> None:
+    with pytest.raises(Malformed):
+        page("{" + where + "}")
+
+
+def test_a_pair_of_surrogates_and_other_escapes_are_text() -> None:
+    result = '{"tools":[{"name":"\\ud83d\\ude00\\u0041"}]}'
+    assert text_of(page(result, all_but("x")).line) == result
+    assert page(result, all_but("\U0001f600A")).left_out == 1
+
+
+# Names
+
+
+def test_the_same_bytes_twice_pass_once() -> None:
+    shown = page('{"tools":[{"name":"a"},{"name":"b"},{"name":"a"}]}')
+    assert (names_of(shown.line), shown.ambiguous, shown.left_out) == (["a", "b"], [], 1)
+
+
+@pytest.mark.parametrize("second", ['{"name":"a" }', '{"name":"\\u0061"}', '{"name":"a","x":1}'])
+def test_one_name_for_two_items_is_left_out_and_named(second: str) -> None:
+    shown = page('{"tools":[{"name":"a"},{"name":"b"},' + second + ',{"name":"a"}]}')
+    assert (names_of(shown.line), shown.ambiguous) == (["b"], ["a"])
+
+
+def test_what_is_hidden_counts_too_when_names_are_compared() -> None:
+    assert page('{"tools":[{"name":"a"},{"name":"a","x":1}]}', all_but("a")).ambiguous == ["a"]
+
+
+def test_a_name_known_to_be_ambiguous_stays_left_out() -> None:
+    assert names_of(page('{"tools":[{"name":"a"},{"name":"b"}]}', known=frozenset("a")).line) == ["b"]
+
+
+def test_pages_of_one_listing_are_compared_and_those_of_two_are_not() -> None:
+    catalogue = Catalogue()
+    first = Listing("tools/list")
+    catalogue.keep(first, page('{"tools":[{"name":"a"}],"nextCursor":"x"}', listing=first))
+    assert catalogue.continued("tools/list", "x") is first
+    assert catalogue.continued("prompts/list", "x") is None
+    assert catalogue.continued("tools/list", "y") is None
+    second = page('{"tools":[{"name":"a","x":1}]}', listing=first, cursor="x")
+    catalogue.keep(first, second)
+    assert second.ambiguous == ["a"]
+    assert catalogue.ambiguous_in("tools/list") == {"a"}
+    assert catalogue.is_ambiguous("tool", "a")
+    assert not catalogue.is_ambiguous("prompt", "a")
+    assert not catalogue.is_ambiguous("method", "a")
+    assert page('{"tools":[{"name":"a","x":1}]}').ambiguous == []
+
+
+def test_a_third_item_of_an_ambiguous_name_says_nothing_new() -> None:
+    listing = Listing("tools/list")
+    page('{"tools":[{"name":"a"},{"name":"a","x":1}],"nextCursor":"2"}', listing=listing)
+    third = page('{"tools":[{"name":"a","x":2}]}', listing=listing, cursor="2")
+    assert (names_of(third.line), third.ambiguous) == ([], [])
+
+
+def test_the_listing_that_was_continued_longest_ago_is_forgotten_first() -> None:
+    catalogue = Catalogue()
+    listing = Listing("tools/list")
+    for index in [*range(MAX_OPEN_LISTINGS), 0, MAX_OPEN_LISTINGS]:
+        catalogue.keep(listing, Page(b"", str(index), 0, []))
+    kept = [index for index in range(MAX_OPEN_LISTINGS + 1) if catalogue.continued("tools/list", str(index))]
+    assert kept == [0, *range(2, MAX_OPEN_LISTINGS + 1)]
+
+
+items = st.builds(
+    lambda name, more: {"name": name, **more},
+    st.sampled_from(["a", "b", "c", "d", "\u2028", ""]),
+    st.dictionaries(st.sampled_from(["x", "title"]), st.integers(0, 1), max_size=1),
+)
+
+
+@given(st.lists(items, max_size=8), st.sets(st.sampled_from(["a", "b", "c"])), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_a_page_shows_each_allowed_name_that_means_one_thing_once_and_in_order(
+    listed: list[dict[str, Any]], hidden: set[str], more: bool
+) -> None:
+    result: dict[str, Any] = {"tools": listed} | ({"nextCursor": "n"} if more else {})
+    shown = page(json.dumps(result), lambda _, name: name not in hidden)
+    expected: list[dict[str, Any]] = []
+    for item in listed:
+        alike = [other for other in listed if other["name"] == item["name"]]
+        if item["name"] not in hidden and all(other == item for other in alike) and item not in expected:
+            expected.append(item)
+    assert json.loads(shown.line)["result"] == result | {"tools": expected}
+    assert shown.left_out == len(listed) - len(expected)
+
+
+# Members that do not belong
+
+
+def test_lists_are_foreign_to_every_other_method_and_the_own_list_is_not() -> None:
+    result = {"tools": 1, "Prompts": 1, "resourcetemplates": 1, "RESOURCES": 1, "x": 1, "content": 1}
+    assert foreign_members(result, "ping") == ["tools", "Prompts", "resourcetemplates", "RESOURCES"]
+    assert foreign_members(result, "tools/list") == ["Prompts", "resourcetemplates", "RESOURCES"]
+    assert foreign_members(result, "tools/call") == []
+    assert foreign_members({"content": 1}, "ping") == []
+
+
+def test_foreign_members_are_taken_away_and_lone_surrogates_beside_them_stay() -> None:
+    given_ = message('{"a":"\\ud800","Tools":[1], "b":2}')
+    line, removed = without_foreign_members(given_, "ping")
+    assert (text_of(line), removed) == ('{"a":"\\ud800","b":2}', ["Tools"])
+    clean = message('{"a":"\\ud800"}')
+    assert without_foreign_members(clean, "ping") == (clean.line, [])
+
+
+# Capabilities
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('{"capabilities":{"tools":{}}}', '{"capabilities":{"tools":{"listChanged":true}}}'),
+        (
+            '{"capabilities":{"tools":{"listChanged":false,"x":1.0},"prompts":{"listChanged":true}},"i":"\\ud800"}',
+            '{"capabilities":{"tools":{"listChanged":true,"x":1.0},"prompts":{"listChanged":true}},"i":"\\ud800"}',
+        ),
+        ('{"capabilities":{"resources":{"listChanged":null}}}', '{"capabilities":{"resources":{"listChanged":true}}}'),
+        ('{"capabilities":{"tools":null,"logging":{}}}', '{"capabilities":{"tools":null,"logging":{}}}'),
+        ('{"capabilities":[]}', '{"capabilities":[]}'),
+        ("{}", "{}"),
+    ],
+)
+def test_capabilities_with_lists_say_that_they_change(before: str, after: str) -> None:
+    given_ = message(before)
+    assert given_.result is not None
+    assert text_of(announce_changes(given_.result, given_.line)) == after
+
+
+# Notifications and subscriptions
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"params":{"_meta":{"n":1.0}}', '"params":{"_meta":{"n":1.0}}'),
+        ('"params":{"x":1,"_meta":{"n":1.0},"\\ud800":2}', '"params":{"_meta":{"n":1.0}}'),
+        ('"params":{"_meta":{}},"tools":[1]', '"params":{"_meta":{}}'),
+        ('"params":{"_meta":[1]}', ""),
+        ('"params":{"x":1}', ""),
+        ('"params":null', ""),
+        ("", ""),
+    ],
+)
+def test_a_changed_list_is_told_with_its_meta_alone(before: str, after: str) -> None:
+    def said(more: str) -> bytes:
+        return re.sub(
+            r",}", "}", '{"jsonrpc":"2.0","method":"notifications/tools/list_changed",' + more + "}\n"
+        ).encode()
+
+    assert only_meta(decode(said(before), UPSTREAM)) == said(after)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "taken"),
+    [
+        ('{"resourceSubscriptions":["a","b","a"],"x":1.0}', '{"resourceSubscriptions":["b"],"x":1.0}', 2),
+        ('{"resourceSubscriptions":["b"]}', '{"resourceSubscriptions":["b"]}', 0),
+        ('{"resourceSubscriptions":["a"]}', '{"resourceSubscriptions":[]}', 1),
+        ('{"resourceSubscriptions":null}', '{"resourceSubscriptions":null}', 0),
+        ('{"toolsListChanged":true}', '{"toolsListChanged":true}', 0),
+        ("null", "null", 0),
+    ],
+)
+def test_refused_uris_are_taken_out_of_a_subscription(before: str, after: str, taken: int) -> None:
+    def said(filter_: str) -> bytes:
+        text = '{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":' + filter_ + "}}\n"
+        return text.encode()
+
+    line, gone = keep_subscriptions(decode(said(before), UPSTREAM), lambda uri: uri != "a")
+    assert (line, gone) == (said(after), taken)
