@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import os
+import signal
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from mcpguard.proxy.upstream import adopt_orphans
 from support import StdioPeer, allow_everything, guard_argv, write_policy
 from support.fake_server import fake_server
+from support.processes import descendants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,14 +33,20 @@ class StartGuard(Protocol):
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the guard and everything it starts an empty home."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give the guard and everything it starts an empty home; kill whatever is left of it, also what lost its parent."""
+    adopt_orphans()
+    before = descendants(os.getpid())
     place = tmp_path / "home"
     place.mkdir()
     monkeypatch.setenv("HOME", str(place))
     for name in ("STATE", "CACHE", "CONFIG", "DATA"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(place / name.lower()))
-    return place
+    yield place
+    for pid in descendants(os.getpid()) - before:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 
-from mcpguard.proxy.upstream import start
+from mcpguard.proxy.upstream import adopt_orphans, occupy_standard_descriptors, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mcpguard.cli.options import RunOptions
     from mcpguard.proxy.enforce import Enforcer
     from mcpguard.proxy.guard import Guard
+    from mcpguard.proxy.signals import Signals
     from mcpguard.stores.audit import DecisionLog, Recorder
     from mcpguard.stores.silence import SilenceMemory
 
@@ -26,27 +27,46 @@ def run(options: RunOptions) -> int:
     """
     from mcpguard.proxy.signals import Signals
 
+    occupy_standard_descriptors()
     signals = Signals()
+    adopt_orphans()
     upstream = start(options.command)
 
     from mcpguard.protocol.wire import MAX_CLIENT_LINE_BYTES
     from mcpguard.proxy.guard import Guard
 
     guard = Guard(upstream, signals, max_client_line_bytes=options.max_message_bytes or MAX_CLIENT_LINE_BYTES)
-    guard.begin()
-    return _run(options, guard, upstream.command)
+    try:
+        guard.begin()
+        return _run(options, guard, signals, upstream.command)
+    except BaseException:
+        # A bug: whoever waits is told, and the server must not outlive us.
+        guard.refuse("internal error")
+        raise
 
 
-def _run(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> int:
+def _run(options: RunOptions, guard: Guard, signals: Signals, command: tuple[str, ...]) -> int:
     import time
     from pathlib import Path
 
-    from mcpguard.errors import GuardError, PolicyError
+    import platformdirs
 
+    from mcpguard.errors import GuardError, PolicyError
+    from mcpguard.proxy.signals import Interrupted
+    from mcpguard.stores.silence import SilenceMemory
+
+    # First of all, for a client may be waiting for the answer to its probe.
+    memory = SilenceMemory(Path(platformdirs.user_cache_dir("mcpguard", appauthor=False)) / "silent", command)
+    if memory.is_silent(time.time_ns()):
+        guard.know_silent()
     # Pydantic would look through every installed package for plugins of its own: slow, and strangers' code in the guard.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
     try:
+        signals.interrupt(interrupting=True)
         enforcer = _enforcer(options, guard, command)
+        signals.interrupt(interrupting=False)
+    except Interrupted:
+        return guard.run(lambda _: None)
     except PolicyError as error:
         more = len(error.findings) - 1
         rest = f" (and {more} more: mcpguard validate {options.policy})" if more else ""
@@ -58,14 +78,6 @@ def _run(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> int:
         guard.refuse(error.message)
         return int(error.exit_code)
     guard.open(enforcer)
-
-    import platformdirs
-
-    from mcpguard.stores.silence import SilenceMemory
-
-    memory = SilenceMemory(Path(platformdirs.user_cache_dir("mcpguard", appauthor=False)) / "silent", command)
-    if memory.is_silent(time.time_ns()):
-        guard.know_silent()
     return guard.run(_Watch(memory, guard).look)
 
 

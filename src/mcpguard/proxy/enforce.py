@@ -22,7 +22,7 @@ from mcpguard.policy.evaluate import (
     visible_resource,
 )
 from mcpguard.protocol.wire import CLIENT, printable
-from mcpguard.stores.audit import LogError
+from mcpguard.stores.audit import LogError, cut
 from mcpguard.stores.counters import CHARGED, CounterStore, Exhausted
 
 if TYPE_CHECKING:
@@ -179,8 +179,8 @@ class Enforcer:
 
     def _identity(self, ticket: InFlight) -> str:
         """Name a decision and the request that it was about."""
-        id_ = ticket.id if type(ticket.id) is int else quoted(str(ticket.id))
-        subject = quoted(ticket.subject)
+        id_ = ticket.id if type(ticket.id) is int else quoted(cut(str(ticket.id)))
+        subject = quoted(cut(ticket.subject))
         match ticket.method:
             case "tools/call":
                 what = f'"tool":{subject}'
@@ -196,7 +196,7 @@ class Enforcer:
                 what = '"tool":null'
         return (
             f'"decision_id":"{self._session_id}-{ticket.decision}","request_id":{id_},'
-            f'"direction":"{_direction(ticket.origin)}","method":{quoted(ticket.method)},{what}'
+            f'"direction":"{_direction(ticket.origin)}","method":{quoted(cut(ticket.method))},{what}'
         )
 
     def _grounds(self, decision: Decision, verdict: Verdict) -> str:
@@ -238,10 +238,10 @@ class Enforcer:
             journal.lines += self._recorder.event(
                 self._wall_clock(),
                 note.kind,
-                detail=note.detail,
+                detail=cut(note.detail),
                 direction=_direction(note.side),
-                method=note.method,
-                request_id=note.id,
+                method=None if note.method is None else cut(note.method),
+                request_id=cut(note.id) if isinstance(note.id, str) else note.id,
             )
 
     def write_counts(self, journal: Journal) -> None:

@@ -43,6 +43,7 @@ FLUSH_S: Final = 5.0
 """How long a client that is there may take to read the last answers of a server that has ended."""
 _SWITCH_S: Final = sys.getswitchinterval()
 _BOOT_SWITCH_S: Final = 0.0005
+_QUICK_ANSWER_S: Final = 0.01
 
 
 def boot_clock() -> int:
@@ -79,8 +80,11 @@ class Guard:
         """Start the pumps: from now on everything flows that no policy governs."""
         # Imports hold the interpreter's lock; until they are done it changes hands more often, for the pumps' sake.
         sys.setswitchinterval(_BOOT_SWITCH_S)
+        processes.keep_freed_memory()
         self._relay.start()
         self._stderr_pump.start()
+        # A quick server answers within some milliseconds: its first answer need not compete with our imports.
+        self._wait_until(lambda: self.session.server is not None, _QUICK_ANSWER_S)
 
     def open(self, enforcer: Enforcer) -> None:
         """Give the policy: from now on everything flows that it allows."""
@@ -109,7 +113,7 @@ class Guard:
         """
         relay = self._relay
         while True:
-            self._wait(self._until_deadline())
+            # Look first: what was to wake us may have woken an earlier, shorter wait.
             on_change(relay.silent)
             if self._stop_signal:
                 return self._stop(128 + self._stop_signal, SIGNAL_GRACE_S, SIGNAL_GRACE_S)
@@ -119,6 +123,7 @@ class Guard:
             if self._upstream.status is not None or ended:
                 return self._upstream_gone()
             relay.tick()
+            self._wait(self._until_deadline())
 
     def _until_deadline(self) -> float | None:
         deadline_ns = self.session.deadline_ns
@@ -154,9 +159,15 @@ class Guard:
         closing.start()
         begun_ns = boot_clock()
 
+        exited_ns = 0
+
         def ended() -> bool:
+            nonlocal exited_ns
             processes.collect(upstream)
-            return upstream.status is not None and relay.upstream_ended
+            if upstream.status is None:
+                return False
+            exited_ns = exited_ns or boot_clock()
+            return relay.upstream_ended or boot_clock() - exited_ns > ORPHANED_STDOUT_S * 1e9
 
         def enough() -> bool:
             waited_s = (boot_clock() - begun_ns) / 1e9

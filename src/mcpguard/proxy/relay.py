@@ -213,8 +213,12 @@ class Relay:
             _send(self.to_upstream, batch.to_upstream, side)
         if batch.to_client:
             _send(self.to_client, batch.to_client, side)
-        # What only tells of the past keeps nobody waiting.
+        # What only tells of the past keeps nobody waiting; but it is not kept waiting itself by a side that does not read.
         self._commit(side)
+        if batch.to_upstream:
+            self.to_upstream.wait_for_room(side)
+        if batch.to_client:
+            self.to_client.wait_for_room(side)
 
     def _commit(self, side: Sender) -> bool:
         return self._enforcer is None or self._enforcer.commit(self._journals[side])
@@ -259,4 +263,3 @@ def _read(fd: int, size: int) -> bytes:
 
 def _send(outlet: Outlet, lines: list[bytes], sender: Sender) -> None:
     outlet.send(lines[0] if len(lines) == 1 else b"".join(lines), sender, len(lines))
-    outlet.wait_for_room(sender)

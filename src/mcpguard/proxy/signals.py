@@ -45,7 +45,7 @@ class Signals:
         except BlockingIOError:
             return []
 
-    def interrupt(self, interrupting: bool) -> None:  # noqa: FBT001 - a switch
+    def interrupt(self, *, interrupting: bool) -> None:
         """Let the first signal to stop raise `Interrupted` in the main thread, or no longer; `take` gives its number all the same.
 
         Raises:

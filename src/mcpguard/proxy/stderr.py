@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from mcpguard.proxy.outlet import is_writable
+from mcpguard.proxy.outlet import is_writable, unblocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ class Stderr:
     """Our stderr, shared by the server's stderr and the guard's own lines: what nobody reads is dropped and counted."""
 
     def __init__(self, fd: int = 2) -> None:
-        self._fd = fd
+        # Not the descriptor itself: others may write to the same pipe, and fill it between our look and our write.
+        self._fd, _ = unblocked(fd)
         self._lock = threading.Lock()
         self._stuck = False
         self._dropped = 0
@@ -52,11 +53,16 @@ class Stderr:
                     self._stuck = True
                     self._dropped += len(data) - start
                     return
-                if self._stuck:
-                    self._stuck = False
-                    piece = b"\nmcpguard: %d bytes of stderr were dropped: nobody read them\n" % self._dropped + piece
                 try:
-                    os.write(self._fd, piece[:_PIECE_BYTES])
+                    if self._stuck:
+                        os.write(
+                            self._fd, b"\nmcpguard: %d bytes of stderr were dropped: nobody read them\n" % self._dropped
+                        )
+                        self._stuck = not is_writable(self._fd)
+                        if self._stuck:
+                            self._dropped += len(data) - start
+                            return
+                    os.write(self._fd, piece)
                 except OSError:
                     self._dropped += len(data) - start
                     return

@@ -17,8 +17,6 @@ _DEFAULTED_SIGNALS: Final = (13, 25)
 """SIGPIPE and SIGXFSZ, which Python ignores and a child would inherit as ignored; by number, for `signal` is slow to import."""
 
 _COERCED_LOCALES: Final = ("C.UTF-8", "C.utf8", "UTF-8")
-PIPE_BYTES: Final = 1 << 20
-_F_SETPIPE_SZ: Final = 1031
 
 
 class Upstream:
@@ -199,3 +197,20 @@ def adopt_orphans() -> bool:
         return bool(ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0) == 0)
     except (AttributeError, OSError):
         return False
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator keep what long messages used, up to 16 MiB (glibc: `mallopt(3)`).
+
+    By default it gives every megabyte back at once and has it zeroed by the kernel again for the next message, which costs more
+    than to read and judge it.
+    """
+    import ctypes
+
+    mmap_threshold, trim_threshold = -3, -1
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_threshold, 4 << 20)
+        libc.mallopt(trim_threshold, 16 << 20)
+    except (AttributeError, OSError):
+        return  # another allocator, with habits of its own

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hmac
 import os
 import stat
+import threading
 import time
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 KEPT_DAYS: Final = 30
 EVENTS_PER_MINUTE: Final = 100
+_KEPT_CHARS: Final = 1000
+_LONG_INFO_CHARS: Final = 2000
 _KEY_BYTES: Final = 32
 _NS_PER_S: Final = 1_000_000_000
 
@@ -46,6 +49,7 @@ class DecisionLog:
                 os.fchmod(self._fd, 0o600)
         except OSError as error:
             raise LogError(f"cannot open the decision log `{path}`: {_reason(error)}") from error
+        self._lock = threading.Lock()
         self._torn = False
 
     def write(self, lines: bytes) -> None:
@@ -54,17 +58,18 @@ class DecisionLog:
         Raises:
             LogError: they are not in the file, or not all; a torn line is closed before the next one is written.
         """
-        data = b"\n" + lines if self._torn else lines
-        try:
-            written = os.write(self._fd, data)
-            if written < len(data):
-                self._torn = True
-                written += os.write(self._fd, data[written:])
-            self._torn = written < len(data)
-        except OSError as error:
-            raise LogError(f"cannot write the decision log `{self.path}`: {_reason(error)}") from error
-        if self._torn:
-            raise LogError(f"cannot write the decision log `{self.path}`: only part of a line was taken")
+        with self._lock:
+            data = b"\n" + lines if self._torn else lines
+            try:
+                written = os.write(self._fd, data)
+                if written < len(data):
+                    self._torn = True
+                    written += os.write(self._fd, data[written:])
+                self._torn = written < len(data)
+            except OSError as error:
+                raise LogError(f"cannot write the decision log `{self.path}`: {_reason(error)}") from error
+            if self._torn:
+                raise LogError(f"cannot write the decision log `{self.path}`: only part of a line was taken")
 
     def close(self) -> None:
         """Close the file."""
@@ -140,9 +145,9 @@ class Recorder:
         self.introduce(None, None)
 
     def introduce(self, client: object, server: object) -> None:
-        """Name the client and the server (`clientInfo`, `serverInfo`) in every later record."""
-        self._common["server"] = {"command": self._command, "info": server}
-        self._common["client"] = client
+        """Name the client and the server (`clientInfo`, `serverInfo`) in every later record; of long ones, the name and the version."""
+        self._common["server"] = {"command": self._command, "info": _bounded(server)}
+        self._common["client"] = _bounded(client)
         self._tail = ("," + dumps(self._common, separators=(",", ":"))[1:] + "\n").encode("ascii")
 
     def digest(self, canonical_arguments: str) -> str:
@@ -182,6 +187,19 @@ class Recorder:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
         return f"{self._stamp}{rest // 1_000_000:03d}Z"
+
+
+def cut(text: str) -> str:
+    """Shorten what a client or a server has made up, so that it cannot fill the disk."""
+    return text if len(text) <= _KEPT_CHARS else f"{text[:_KEPT_CHARS]}… ({len(text)} characters)"
+
+
+def _bounded(info: object) -> object:
+    # A client's numbers come as `Decimal`, which `json` does not know.
+    text = dumps(info, default=str)
+    if len(text) <= _LONG_INFO_CHARS or not isinstance(info, dict):
+        return loads(text)
+    return {name: cut(str(info[name])) for name in ("name", "version") if name in info}
 
 
 def _reason(error: OSError) -> str:

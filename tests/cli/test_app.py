@@ -1,0 +1,85 @@
+"""How the commands hang together, and how what goes wrong becomes text and a status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from mcpguard import __version__
+from mcpguard.cli.app import app, explain
+from mcpguard.errors import CommandNotFoundError, GuardError
+
+
+def mcpguard(*words: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mcpguard", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_version_is_told() -> None:
+    assert mcpguard("--version").stdout == f"mcpguard {__version__}\n"
+
+
+def test_every_command_has_a_line_of_help() -> None:
+    listed = CliRunner().invoke(app, ["--help"]).output
+    for name, command in app.commands.items():
+        if not command.hidden:
+            assert name in listed
+            assert command.get_short_help_str()
+
+
+USAGE = {
+    "no policy": (["run", "--", "cat"], "Missing option '--policy'"),
+    "no command": (["run", "--policy", "p"], "Missing argument"),
+    "an unknown option": (["run", "--polizy", "p", "--", "cat"], "The server's command comes after `--`"),
+    "a log and no log": (["run", "--policy", "p", "--log", "l", "--no-log", "--", "cat"], "contradict"),
+    "a size too small": (["run", "--policy", "p", "--max-message-bytes", "1", "--", "cat"], "1024"),
+    "an unknown command": (["runn"], "No such command"),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), USAGE.values(), ids=USAGE.keys())
+def test_wrong_usage_is_explained_on_stderr(words: list[str], said: str) -> None:
+    result = mcpguard(*words)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert said in result.stderr
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    script = f"{sys.executable} -m mcpguard schema; echo $? >&2"
+    result = subprocess.run(
+        ["/bin/sh", "-c", f"({script}) | true"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Traceback" not in result.stderr
+
+
+def test_what_we_expect_to_happen_is_told_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(CommandNotFoundError("cannot find it", "look elsewhere")) == 127
+    assert capsys.readouterr().err == "mcpguard: cannot find it\nmcpguard: look elsewhere\n"
+    assert explain(GuardError("no")) == 1
+    assert capsys.readouterr().err == "mcpguard: no\n"
+
+
+def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(ZeroDivisionError()) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "ZeroDivisionError" in shown.err
+    assert "this is a bug in mcpguard" in shown.err
+
+
+def test_every_command_takes_help() -> None:
+    for name, command in app.commands.items():
+        assert isinstance(command, click.Command)
+        assert CliRunner().invoke(app, [name, "-h"]).exit_code == 0
