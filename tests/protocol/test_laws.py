@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpguard.protocol.wire import CLIENT, UPSTREAM, Overlong, encode
+from mcpguard.protocol.framing import Overlong
+from mcpguard.protocol.wire import CLIENT, UPSTREAM, encode
 from support.conversation import (
     Conversation,
     Policy,
@@ -140,7 +141,8 @@ class Ledger:
         self.settle(self.talk.ends(), "guard")
         while self.talk.asked:
             assert all(what == "ended" for what, _ in self.talk.decide())
-        assert (session._requests, session._server_requests, session._probes) == ({}, {}, [])
+        assert (session._requests, session._asked.entries) == ({}, {})
+        assert not session._probes
         assert not session._reserved
         assert session.in_flight == 0
 

@@ -8,8 +8,9 @@ import pytest
 
 from mcpguard.policy.decision import Verdict
 from mcpguard.protocol.commands import Consult, Forward
+from mcpguard.protocol.framing import Overlong
 from mcpguard.protocol.session import CLIENT_INFO_KEY, RESERVED_FOR, VERSION_KEY, Session
-from mcpguard.protocol.wire import CLIENT, UPSTREAM, Overlong, encode
+from mcpguard.protocol.wire import CLIENT, UPSTREAM, encode
 from support.conversation import (
     HELD,
     Conversation,
@@ -804,7 +805,7 @@ def test_what_a_server_asks_needs_the_policy_and_the_clients_capability(
     else:
         assert talk.server(said) == [to_server(error(0, -32601))]
         assert talk.client(result(0)) == [noted("unmatched_answer")]
-    assert talk.session._server_requests == {}
+    assert talk.session._asked.entries == {}
 
 
 def test_what_the_policy_refuses_to_a_server_is_answered_to_it() -> None:

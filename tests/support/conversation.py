@@ -13,13 +13,14 @@ from typing import Any
 from mcpguard.policy.decision import Verdict
 from mcpguard.protocol.commands import Abandon, Answered, Consult, Forward, Hold, InFlight, Note, Remember
 from mcpguard.protocol.session import CAPABILITIES_KEY, VERSION_KEY, Session
-from mcpguard.protocol.wire import CLIENT, UPSTREAM, Overlong, encode
+from mcpguard.protocol.wire import CLIENT, UPSTREAM, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
     from mcpguard.protocol.commands import Command
+    from mcpguard.protocol.framing import Overlong
     from mcpguard.protocol.wire import Side
 
     Json: TypeAlias = dict[str, Any]

@@ -32,7 +32,7 @@ def run(options: RunOptions) -> int:
     adopt_orphans()
     upstream = start(options.command)
 
-    from mcpguard.protocol.wire import MAX_CLIENT_LINE_BYTES
+    from mcpguard.protocol.framing import MAX_CLIENT_LINE_BYTES
     from mcpguard.proxy.guard import Guard
 
     guard = Guard(upstream, signals, max_client_line_bytes=options.max_message_bytes or MAX_CLIENT_LINE_BYTES)

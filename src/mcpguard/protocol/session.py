@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from mcpguard.protocol import answers, methods, replies
+from mcpguard.protocol import answers, methods, replies, requests
+from mcpguard.protocol.asking import ServerRequests
 from mcpguard.protocol.commands import (
     CANCELLED,
     HOLD,
@@ -24,7 +25,9 @@ from mcpguard.protocol.commands import (
     Note,
     Remember,
 )
+from mcpguard.protocol.framing import Overlong
 from mcpguard.protocol.lists import LISTS, Catalogue, keep_subscriptions
+from mcpguard.protocol.probes import Probes
 from mcpguard.protocol.wire import (
     CLIENT,
     INTERNAL_ERROR,
@@ -33,13 +36,8 @@ from mcpguard.protocol.wire import (
     UPSTREAM,
     Malformed,
     Message,
-    Overlong,
     decode,
-    find_id,
-    guess_shape,
-    is_object_like,
     printable,
-    refuse_lookalikes,
 )
 
 TYPE_CHECKING = False
@@ -71,8 +69,6 @@ MAX_IN_FLIGHT: Final = 65_536
 RESERVED_FOR: Final = 10_000
 """For how many later requests the id of a cancelled one stays reserved."""
 
-PROBE_AFTER_SIGN_NS: Final = 2_000_000_000
-PROBE_WITHOUT_SIGN_NS: Final = 8_000_000_000
 VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
 CLIENT_INFO_KEY: Final = "io.modelcontextprotocol/clientInfo"
@@ -88,20 +84,15 @@ class Session:
     def __init__(self, *, now_ns: int, max_in_flight: int = MAX_IN_FLIGHT) -> None:
         self.client: dict[str, Any] | None = None
         self.server: dict[str, Any] | None = None
-        self.deadline_ns: int | None = None
-        """When `tick` wants to be called; None: never."""
         self._rules: Rules | None = None
         self._now_ns = now_ns
-        self._sign_ns: int | None = None
-        self._silent = False
         self._ended = ""
         self._max_in_flight = max_in_flight
         self._seq = 0
         self._requests: dict[Id, InFlight] = {}
         self._reserved: deque[InFlight] = deque()
-        self._probes: list[InFlight] = []
-        self._server_requests: dict[Id, InFlight] = {}
-        self._capabilities: object = None
+        self._probes = Probes()
+        self._asked = ServerRequests(max_in_flight)
         self._modern_capabilities: object = None
         """What the client's last request of the 2026-07-28 revision declared."""
         self._catalogue = Catalogue()
@@ -114,14 +105,17 @@ class Session:
 
     def know_silent(self, *, silent: bool) -> list[Command]:
         """Say what earlier runs found about this server and `server/discover`."""
-        self._silent = silent
+        self._probes.silent = silent
         return self._speak_for_probes() if silent else []
 
     def see_sign_of_life(self, now_ns: int) -> None:
         """The server wrote its first byte, to stdout or to stderr."""
-        if self._sign_ns is None:
-            self._sign_ns = now_ns
-            self._set_deadline()
+        self._probes.see_sign(now_ns)
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `tick` wants to be called; None: never."""
+        return self._probes.deadline_ns
 
     def tick(self, now_ns: int) -> list[Command]:
         """Answer the probes that a server has left unanswered for too long."""
@@ -141,15 +135,10 @@ class Session:
                     commands.append(Answered(entry, "lost", 0))
                 commands.append(Forward(CLIENT, replies.error(entry.id, INTERNAL_ERROR, text)))
                 entry.state = WITHDRAWN
-        for entry in self._server_requests.values():
-            if entry.verdict is not None:
-                commands.append(Answered(entry, "lost", 0))
-            entry.state = WITHDRAWN
+        commands += self._asked.end()
         self._requests.clear()
-        self._server_requests.clear()
         self._reserved.clear()
-        self._probes.clear()
-        self.deadline_ns = None
+        self._probes.take()
         return commands
 
     @property
@@ -183,15 +172,17 @@ class Session:
         if side is UPSTREAM:
             if message.method is None:
                 return self._upstream_answer(message)
-            return self._upstream_notification(message) if message.id is None else self._upstream_request(message)
+            if message.id is None:
+                return self._upstream_notification(message)
+            return self._asked.receive(message, opened=self._rules is not None)
         if message.method is None:
-            return self._client_answer(message)
+            return self._asked.answer(message)
         return self._client_notification(message) if message.id is None else self._client_request(message)
 
     def resolve(self, ticket: InFlight, verdict: Verdict) -> list[Command]:
         """Do what was decided about a request that `Consult` asked about."""
         ticket.verdict = verdict
-        requests = self._requests if ticket.origin is CLIENT else self._server_requests
+        entries = self._requests if ticket.origin is CLIENT else self._asked.entries
         if ticket.state is not WAITING:
             if ticket.state is WITHDRAWN and verdict.admitted:
                 return [Answered(ticket, "cancelled", 0)]
@@ -200,7 +191,7 @@ class Session:
         if verdict.admitted:
             ticket.state = SENT
             return [Forward(UPSTREAM if ticket.origin is CLIENT else CLIENT, line)]
-        del requests[ticket.id]
+        del entries[ticket.id]
         if ticket.origin is UPSTREAM:
             return [Forward(UPSTREAM, replies.capability_refused(ticket.id, ticket.method, verdict.text))]
         answer = replies.refusal(
@@ -210,8 +201,8 @@ class Session:
 
     def take_back(self, ticket: InFlight, verdict: Verdict) -> list[Command]:
         """Refuse a request after all that `resolve` has admitted, and whose line was not sent yet."""
-        requests = self._requests if ticket.origin is CLIENT else self._server_requests
-        if requests.get(ticket.id) is not ticket:
+        entries = self._requests if ticket.origin is CLIENT else self._asked.entries
+        if entries.get(ticket.id) is not ticket:
             return []
         ticket.state = WAITING
         return self.resolve(ticket, verdict)
@@ -219,6 +210,8 @@ class Session:
     # Lines that are no messages
 
     def _malformed(self, side: Side, line: bytes, refused: Malformed) -> list[Command]:
+        from mcpguard.protocol.salvage import find_id, guess_shape, is_object_like
+
         id_, shape, kind = refused.id, refused.shape, "noise"
         if is_object_like(line):
             kind = "malformed"
@@ -228,6 +221,8 @@ class Session:
         return [note, *self._answer_unread(side, id_, f"mcpguard: {refused.reason}", refused.code, shape or "")]
 
     def _overlong(self, side: Side, line: Overlong) -> list[Command]:
+        from mcpguard.protocol.salvage import find_id, guess_shape, is_object_like
+
         id_ = find_id(line.head, line.tail) if is_object_like(line.head) else None
         reason = f"a line of {line.length} bytes is over the limit"
         shape = guess_shape(line.head, line.tail) or ("call" if side is CLIENT else "answer")
@@ -251,22 +246,13 @@ class Session:
             self._forget_reserved(entry)
             return []
         if shape == "answer":
-            asked = self._server_requests.get(id_)
-            if asked is None or asked.state is not SENT:
-                return []
-            del self._server_requests[id_]
-            commands: list[Command] = [Forward(UPSTREAM, replies.error(id_, INTERNAL_ERROR, text))]
-            if asked.verdict is not None:
-                commands.append(Answered(asked, "error", 0))
-            return commands
+            return self._asked.answer_unread(id_, text)
         return [] if id_ in self._requests else [Forward(CLIENT, replies.error(id_, code, text))]
 
     def _fail(self, entry: InFlight, text: str, result_bytes: int) -> list[Command]:
         """Answer a request in flight with an error in its server's place."""
         self._forget(entry)
-        if entry in self._probes:
-            self._probes.remove(entry)
-            self._set_deadline()
+        self._probes.drop(entry)
         commands: list[Command] = [Forward(CLIENT, replies.error(entry.id, INTERNAL_ERROR, text))]
         if entry.verdict is not None:
             commands.append(Answered(entry, "error", result_bytes))
@@ -323,31 +309,21 @@ class Session:
         return [Forward(UPSTREAM, message.line)]
 
     def _initialize(self, entry: InFlight, message: Message) -> list[Command]:
-        self._capabilities = message.params.get("capabilities")
+        self._asked.capabilities = message.params.get("capabilities")
         info = message.params.get("clientInfo")
         self.client = info if type(info) is dict else None
         return self._pass(entry, message)
 
     def _discover(self, entry: InFlight, message: Message) -> list[Command]:
-        if self._silent:
+        if self._probes.silent:
             return [Forward(CLIENT, replies.no_probe_answer(entry.id))]
-        entry.extra = self._now_ns
-        self._probes.append(entry)
-        self._set_deadline()
+        self._probes.add(entry, self._now_ns)
         return self._pass(entry, message)
 
-    def _tool_call(self, entry: InFlight, message: Message) -> list[Command]:
-        params = message.params
-        name = params.get("name")
-        arguments = params.get("arguments")
-        if type(name) is not str:
-            raise Malformed("`name` of a tool call must be a string")
-        if arguments is None:
-            arguments = {}
-        elif type(arguments) is not dict:
-            raise Malformed("`arguments` of a tool call must be an object")
-        entry.task = "task" in params and not entry.modern
-        return [self._consult(entry, "tool", name, arguments)]
+    def _judged(self, entry: InFlight, message: Message) -> list[Command]:
+        kind, subject, arguments = requests.JUDGED[entry.method](message.params)
+        entry.task = kind == "tool" and "task" in message.params and not entry.modern
+        return [self._consult(entry, kind, subject, arguments)]
 
     def _list(self, entry: InFlight, message: Message) -> list[Command]:
         cursor = message.params.get("cursor")
@@ -357,30 +333,6 @@ class Session:
         if listing is not None:
             entry.extra = (listing, cursor)
         return self._pass(entry, message)
-
-    def _resource(self, entry: InFlight, message: Message) -> list[Command]:
-        uri = message.params.get("uri")
-        if type(uri) is not str:
-            raise Malformed("`uri` must be a string")
-        return [self._consult(entry, "resource", uri)]
-
-    def _prompt(self, entry: InFlight, message: Message) -> list[Command]:
-        name = message.params.get("name")
-        if type(name) is not str:
-            raise Malformed("`name` of a prompt must be a string")
-        return [self._consult(entry, "prompt", name)]
-
-    def _complete(self, entry: InFlight, message: Message) -> list[Command]:
-        ref = message.params.get("ref")
-        if type(ref) is not dict:
-            raise Malformed("`ref` must be an object")
-        refuse_lookalikes(ref, frozenset(("type", "name", "uri")))
-        kind, name, uri = ref.get("type"), ref.get("name"), ref.get("uri")
-        if kind == "ref/prompt" and type(name) is str and uri is None:
-            return [self._consult(entry, "prompt", name)]
-        if kind == "ref/resource" and type(uri) is str and name is None:
-            return [self._consult(entry, "resource", uri)]
-        raise Malformed("`ref` must name a prompt (`ref/prompt`, `name`) or a resource (`ref/resource`, `uri`)")
 
     def _listen(self, entry: InFlight, message: Message) -> list[Command]:
         assert self._rules is not None
@@ -414,7 +366,7 @@ class Session:
     ) -> Consult:
         entry.state = WAITING
         entry.subject = subject
-        (self._requests if entry.origin is CLIENT else self._server_requests)[entry.id] = entry
+        self._requests[entry.id] = entry
         if fault is None and self._catalogue.is_ambiguous(kind, subject):
             fault = ("malformed", "the server lists more than one under this name, so a call could mean either")
         return Consult(entry, kind, subject, arguments, fault)
@@ -450,23 +402,9 @@ class Session:
         entry.seq = self._seq
         self._reserved.append(entry)
         commands: list[Command] = [Forward(UPSTREAM, message.line)]
-        if entry in self._probes:
-            self._probes.remove(entry)
-            self._set_deadline()
+        self._probes.drop(entry)
         if entry.verdict is not None:
             commands.append(Answered(entry, "cancelled", 0))
-        return commands
-
-    def _client_answer(self, message: Message) -> list[Command]:
-        assert message.id is not None
-        entry = self._server_requests.get(message.id)
-        if entry is None or entry.state is not SENT:
-            return [Note("unmatched_answer", CLIENT, "an answer to no request in flight was dropped", id_=message.id)]
-        del self._server_requests[message.id]
-        status = "ok" if message.result is not None else "error"
-        commands: list[Command] = [Forward(UPSTREAM, message.line)]
-        if entry.verdict is not None:
-            commands.append(Answered(entry, status, len(message.line)))
         return commands
 
     # Server to client
@@ -479,11 +417,11 @@ class Session:
                 self._forget_reserved(entry)
             return [Note("unmatched_answer", UPSTREAM, "an answer to no request in flight was dropped", id_=message.id)]
         commands: list[Command] = []
-        if self._probes:
-            commands = self._hear_answer(entry)
+        if self._probes and self._probes.show_silence(entry):
+            commands = [Remember(silent=True), *self._speak_for_probes()]
         del self._requests[message.id]
         try:
-            reading = answers.read(entry, message, self._rules, self._catalogue, self._capabilities)
+            reading = answers.read(entry, message, self._rules, self._catalogue, self._asked.capabilities)
         except Malformed as refused:
             self._requests[message.id] = entry
             note = Note("malformed", UPSTREAM, refused.reason, entry.method, entry.id)
@@ -501,30 +439,6 @@ class Session:
             commands.append(Answered(entry, reading.status, len(message.line)))
         return commands
 
-    def _upstream_request(self, message: Message) -> list[Command]:
-        method, id_ = message.method or "", message.id
-        assert id_ is not None
-        if id_ in self._server_requests:
-            return [Note("duplicate_id", UPSTREAM, "a request with an id in flight was dropped", method, id_)]
-        if len(self._server_requests) >= self._max_in_flight:
-            text = f"mcpguard: more than {self._max_in_flight} requests are in flight"
-            note = Note("busy", UPSTREAM, "a request above the number that may be in flight was refused", method, id_)
-            return [note, Forward(UPSTREAM, replies.error(id_, INTERNAL_ERROR, text))]
-        if self._rules is None and method != "ping":
-            return [HOLD]
-        entry = InFlight(UPSTREAM, id_, method, message.line, 0)
-        if method == "ping":
-            entry.line = b""
-            self._server_requests[id_] = entry
-            return [Forward(CLIENT, message.line)]
-        fault = None
-        if method in methods.CLIENT_FEATURES or method in methods.CLIENT_TASKS:
-            if not methods.declares(self._capabilities, method, message.params):
-                fault = ("denied", "the client has not declared this capability")
-        elif method in methods.KNOWN or methods.resembles_known(method):
-            fault = ("malformed", "no server asks this of a client")
-        return [self._consult(entry, "server_request", method, fault=fault)]
-
     def _upstream_notification(self, message: Message) -> list[Command]:
         method = message.method or ""
         if method in methods.UPSTREAM_NOTIFICATIONS:
@@ -534,8 +448,8 @@ class Session:
         if method == "notifications/cancelled":
             return self._upstream_cancels(message)
         try:
-            capabilities = self._capabilities if self._modern_capabilities is None else self._modern_capabilities
-            line = answers.read_notification(message, self._rules, capabilities)
+            declared = self._asked.capabilities if self._modern_capabilities is None else self._modern_capabilities
+            line = answers.read_notification(message, self._rules, declared)
         except Malformed as refused:
             return [Note("dropped_notification", UPSTREAM, refused.reason, method)]
         return [Forward(CLIENT, line)]
@@ -545,18 +459,13 @@ class Session:
         id_ = _named_id(message)
         if id_ is None:
             return []
-        asked, subscribed = self._server_requests.get(id_), self._requests.get(id_)
+        asked = self._asked.entries.get(id_)
         if asked is not None:
-            del self._server_requests[id_]
-            if asked.state is WAITING:
-                asked.state = WITHDRAWN
-                return [Abandon(asked)]
-            if asked.verdict is not None:
-                return [Forward(CLIENT, message.line), Answered(asked, "cancelled", 0)]
-        elif subscribed is not None and subscribed.method == "subscriptions/listen" and subscribed.state is SENT:
-            self._forget(subscribed)
-        else:
+            return self._asked.cancel(asked, message.line)
+        subscribed = self._requests.get(id_)
+        if subscribed is None or subscribed.method != "subscriptions/listen" or subscribed.state is not SENT:
             return []
+        self._forget(subscribed)
         return [Forward(CLIENT, message.line)]
 
     # What both sides share
@@ -570,20 +479,9 @@ class Session:
         if entry.state in (CANCELLED, SPOKEN_FOR):
             self._forget(entry)
 
-    def _hear_answer(self, entry: InFlight) -> list[Command]:
-        """An answer came while a probe waits: to the probe itself, or to something later, which shows a silent server."""
-        if entry in self._probes:
-            self._probes.remove(entry)
-            self._set_deadline()
-            return []
-        if any(probe.seq < entry.seq for probe in self._probes):
-            self._silent = True
-            return [Remember(silent=True), *self._speak_for_probes()]
-        return []
-
     def _speak_for_probes(self) -> list[Command]:
         commands: list[Command] = []
-        for probe in self._probes:
+        for probe in self._probes.take():
             probe.state = SPOKEN_FOR
             probe.seq = self._seq
             self._reserved.append(probe)
@@ -591,31 +489,14 @@ class Session:
             commands.append(
                 Note("silent_server", UPSTREAM, "server/discover was answered for the server", probe.method, probe.id)
             )
-        self._probes.clear()
-        self.deadline_ns = None
         return commands
-
-    def _set_deadline(self) -> None:
-        if not self._probes:
-            self.deadline_ns = None
-            return
-        asked_ns = self._probes[0].extra
-        if self._sign_ns is None:
-            self.deadline_ns = asked_ns + PROBE_WITHOUT_SIGN_NS
-        else:
-            self.deadline_ns = max(asked_ns, self._sign_ns) + PROBE_AFTER_SIGN_NS
 
     _REQUESTS: ClassVar[dict[str, Callable[[Session, InFlight, Message], list[Command]]]] = {
         **dict.fromkeys(methods.PASSING_REQUESTS, _pass),
         **dict.fromkeys(LISTS, _list),
         "initialize": _initialize,
         "server/discover": _discover,
-        "tools/call": _tool_call,
-        "resources/read": _resource,
-        "resources/subscribe": _resource,
-        "resources/unsubscribe": _resource,
-        "prompts/get": _prompt,
-        "completion/complete": _complete,
+        **dict.fromkeys(requests.JUDGED, _judged),
         "subscriptions/listen": _listen,
     }
 

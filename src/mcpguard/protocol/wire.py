@@ -21,12 +21,8 @@ if TYPE_CHECKING:
 CLIENT: Final = "client"
 UPSTREAM: Final = "upstream"
 
-MAX_CLIENT_LINE_BYTES: Final = 8 * 1024 * 1024
-MAX_UPSTREAM_LINE_BYTES: Final = 64 * 1024 * 1024
 MAX_CLIENT_DEPTH: Final = 128
 MAX_NUMBER_CHARS: Final = 400
-KEPT_BYTES: Final = 4096
-"""How much of each end of an over-long line is kept: enough to find an id to answer."""
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -71,7 +67,6 @@ _LONG_RUN: Final = b"0" * (MAX_NUMBER_CHARS // 3)
 """What the outline of a number shows that is too long, or too large without an exponent: a run of digits, among at most three."""
 _NUMBER_CHARS: Final = bytes(48 if c in b"-+.0123456789eE" else 32 for c in range(256))
 _LONG_NUMBER: Final = b"0" * (MAX_NUMBER_CHARS + 1)
-_LONG_SEARCH_BYTES: Final = 1 << 20
 
 
 _from_json = jiter.from_json
@@ -90,17 +85,6 @@ class Malformed(Exception):  # noqa: N818 - it names what the line is; an error 
         self.code = code
         self.id: Id | None = None
         self.shape: str | None = None
-
-
-class Overlong:
-    """What is kept of a line that exceeded the limit: its first and last bytes, and its length in bytes."""
-
-    __slots__ = ("head", "length", "tail")
-
-    def __init__(self, head: bytes, tail: bytes, length: int) -> None:
-        self.head = head
-        self.tail = tail
-        self.length = length
 
 
 class Message:
@@ -122,63 +106,6 @@ class Message:
         self.params = params
         self.result = result
         self.line = line
-
-
-class LineReader:
-    """Cuts a byte stream into lines that end at LF, never holding more than one limit's worth of bytes.
-
-    `feed` takes a chunk and gives the lines it completes, each with its LF, and `Overlong` in place of a line of more than
-    `max_line_bytes` bytes (LF not counted). White-space-only lines are left out. What `pending` counts at the end of the
-    stream is a line without LF: no message (MCP, stdio transport: messages are delimited by newlines).
-    """
-
-    __slots__ = ("_head", "_kept", "_max", "_skipping", "_tail", "pending")
-
-    def __init__(self, max_line_bytes: int) -> None:
-        self._max = max_line_bytes
-        self._kept = bytearray()
-        self._head = self._tail = b""
-        self._skipping = False
-        self.pending = 0
-
-    def feed(self, chunk: bytes) -> list[bytes | Overlong]:
-        """Take a chunk; give the lines that end in it."""
-        lines: list[bytes | Overlong] = []
-        start = 0
-        while end := chunk.find(b"\n", start) + 1:
-            line: bytes | Overlong
-            if self.pending or end - start - 1 > self._max:
-                self._keep(chunk[start:end])
-                line = self._finish()
-            else:
-                line = chunk[start:end]
-            if type(line) is Overlong or not line.isspace():  # type: ignore[union-attr]
-                lines.append(line)
-            start = end
-        if start < len(chunk):
-            self._keep(chunk[start:])
-        return lines
-
-    def _keep(self, part: bytes) -> None:
-        self.pending += len(part)
-        if self._skipping:
-            self._head += part[: KEPT_BYTES - len(self._head)]
-            self._tail = (self._tail + part[-KEPT_BYTES:])[-KEPT_BYTES:]
-            return
-        self._kept += part
-        if self.pending > self._max + 1 or (self.pending > self._max and not part.endswith(b"\n")):
-            self._head, self._tail = bytes(self._kept[:KEPT_BYTES]), bytes(self._kept[-KEPT_BYTES:])
-            self._kept = bytearray()
-            self._skipping = True
-
-    def _finish(self) -> bytes | Overlong:
-        length, self.pending = self.pending, 0
-        if self._skipping:
-            self._skipping = False
-            return Overlong(self._head, self._tail, length - 1)
-        line = bytes(self._kept)
-        self._kept = bytearray()
-        return line
 
 
 def decode(line: bytes, side: Side) -> Message:  # noqa: PLR0912 - one straight path for every message
@@ -406,65 +333,6 @@ def _is_a_double(number: int | float | Decimal) -> bool:
     if type(number) is int:
         return -_MAX_DOUBLE <= number <= _MAX_DOUBLE
     return number.adjusted() < 308 or -_MAX_DOUBLE <= number <= _MAX_DOUBLE  # type: ignore[union-attr]
-
-
-def find_id(head: bytes, tail: bytes) -> Id | None:
-    r"""Find the id of a line that could not be read, from its first and its last bytes.
-
-    The id is looked for among the members that open the line, then in the one that closes it. A line that shows two, or
-    none with certainty, has none: an answer under a wrong id would be taken for another request's. Whoever has the line whole
-    passes it twice; if its braces do not match, what closes it may be an inner object.
-    """
-    import re
-
-    number_or_string = rb'(-?(?:0|[1-9][0-9]{0,99})(?=[\s,}])|"(?:[^"\\\x00-\x1f]|\\.){0,1000}")'
-    scalar = rb'(?:"(?:[^"\\\x00-\x1f]|\\.){0,4000}"|[-+.0-9a-zA-Z]{1,400})'
-    opening = re.match(
-        rb'\s*\{\s*(?:"(?!id")[a-zA-Z]{1,20}"\s*:\s*' + scalar + rb'\s*,\s*){0,6}"id"\s*:\s*' + number_or_string, head
-    )
-    closing = re.search(
-        rb'[,{]\s*"id"\s*:\s*'
-        + number_or_string
-        + rb'(?:\s*,\s*"(?!id")[a-zA-Z]{1,20}"\s*:\s*'
-        + scalar
-        + rb"){0,6}\s*\}\s*$",
-        tail,
-    )
-    if opening and closing and opening.group(1) != closing.group(1):
-        return None
-    found = opening or closing
-    if found is None or (found is closing and head == tail and not _is_balanced(head)):
-        return None
-    try:
-        value = jiter.from_json(found.group(1))
-    except ValueError:
-        return None
-    return value if type(value) in (str, int) else None
-
-
-def _is_balanced(line: bytes) -> bool:
-    import re
-
-    if len(line) > _LONG_SEARCH_BYTES:
-        return True
-    outside = re.sub(rb'"(?:[^"\\]++|\\.)*+"', b"", line, flags=re.DOTALL)
-    return outside.count(b"{") == outside.count(b"}") and outside.count(b"[") == outside.count(b"]")
-
-
-def guess_shape(head: bytes, tail: bytes) -> str:
-    """Say whether a line that could not be read is meant as a "call" or an "answer", from the first member that tells; else empty."""
-    import re
-
-    for part in (head[:KEPT_BYTES], tail[-KEPT_BYTES:]):
-        telling = re.search(rb'"(method|params|result|error)"\s*:', part, re.IGNORECASE)
-        if telling:
-            return "call" if telling.group(1).lower() in (b"method", b"params") else "answer"
-    return ""
-
-
-def is_object_like(line: bytes) -> bool:
-    """Whether a line looks like the attempt at a message, and not like a log line or a batch."""
-    return line.lstrip(b" \t\r\n")[:1] == b"{"
 
 
 def encode(message: dict[str, Any]) -> bytes:

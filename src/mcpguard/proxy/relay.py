@@ -10,7 +10,8 @@ import select
 import threading
 
 from mcpguard.protocol.commands import HOLD, Answered, Consult, Forward, Note, Remember
-from mcpguard.protocol.wire import CLIENT, MAX_UPSTREAM_LINE_BYTES, UPSTREAM, LineReader
+from mcpguard.protocol.framing import MAX_UPSTREAM_LINE_BYTES, LineReader
+from mcpguard.protocol.wire import CLIENT, UPSTREAM
 from mcpguard.proxy.outlet import Outlet
 
 TYPE_CHECKING = False
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from typing import Final, Literal, TypeAlias
 
     from mcpguard.protocol.commands import Command, InFlight
+    from mcpguard.protocol.framing import Overlong
     from mcpguard.protocol.session import Session
-    from mcpguard.protocol.wire import Overlong, Side
+    from mcpguard.protocol.wire import Side
     from mcpguard.proxy.enforce import Enforcer, Journal
 
     Sender: TypeAlias = "Side | Literal['guard']"
