@@ -1153,3 +1153,52 @@ def test_a_hidden_tool_is_one_that_does_not_exist() -> None:
     assert isinstance(told, Forward)
     assert told.line == b'{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"Unknown tool: x"}}\n'
     assert shortened(told.line) == error(1, -32602)
+
+
+# What a changed policy changes
+
+
+def announced(talk: Conversation) -> list[Happening]:
+    return talk.told(talk.session.announce_lists())
+
+
+def on_subscription(id_: Any, kind: str) -> Happening:
+    meta = {"io.modelcontextprotocol/subscriptionId": id_}
+    return to_client(noticed(f"{kind}/list_changed", _meta=meta))
+
+
+def changed(kind: str) -> Happening:
+    return to_client({"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"})
+
+
+def test_a_client_that_shook_hands_hears_of_changed_lists_that_its_server_has() -> None:
+    talk = Conversation()
+    assert announced(talk) == []
+    talk.client(initialize())
+    talk.server(result(0, capabilities={"tools": {}, "prompts": {}, "logging": {}}))
+    assert announced(talk) == [changed("prompts"), changed("tools")]
+
+
+@pytest.mark.parametrize("capabilities", [None, [], {"tools": True}], ids=["none", "a list", "no object"])
+def test_a_server_without_lists_has_none_that_change(capabilities: object) -> None:
+    talk = Conversation()
+    talk.client(initialize())
+    talk.server(result(0, capabilities=capabilities))
+    assert announced(talk) == []
+
+
+def test_a_client_of_the_2026_revision_hears_of_changed_lists_on_its_subscriptions_alone() -> None:
+    talk = Conversation()
+    wanted = {"toolsListChanged": True, "promptsListChanged": False, "resourceSubscriptions": ["a:"]}
+    talk.client(modern(request(7, "subscriptions/listen", notifications=wanted)))
+    talk.client(modern(request("8", "subscriptions/listen", notifications={"resourcesListChanged": True})))
+    assert announced(talk) == [], "nothing may come before the acknowledgment"
+    for id_ in (7, "8", "7", 9, True, None):
+        talk.server(noticed("subscriptions/acknowledged", _meta={"io.modelcontextprotocol/subscriptionId": id_}))
+    talk.server(noticed("subscriptions/acknowledged"))
+    assert announced(talk) == [on_subscription(7, "tools"), on_subscription("8", "resources")]
+    talk.client(cancelled(7))
+    assert announced(talk) == [on_subscription("8", "resources")]
+    talk.server(result("8"))
+    assert announced(talk) == []
+    assert not talk.session._subscribed

@@ -456,15 +456,16 @@ def read_strictly(line: bytes, side: Side) -> Any:
     def number(text: str) -> Any:
         if len(text) > 400:
             raise BrokenError
-        try:
-            value = Decimal(text)
-        except InvalidOperation as error:
-            raise BrokenError from error
         integer = text.lstrip("-").isdigit()
         if side == UPSTREAM and not integer:
             if not math.isfinite(float(text)):
                 raise BrokenError
-        elif value.copy_abs() > MAX_DOUBLE:
+            return float(text)
+        try:
+            value = Decimal(text)
+        except InvalidOperation as error:
+            raise BrokenError from error
+        if value.copy_abs() > MAX_DOUBLE:
             raise BrokenError
         return int(text) if integer else value
 
@@ -622,3 +623,27 @@ def test_whatever_the_bytes_nothing_but_malformed_is_raised(data: st.DataObject,
     except Malformed:
         return
     assert isinstance(body(message), dict)
+
+
+digits = st.one_of(
+    st.text("0123456789", min_size=1, max_size=3), st.integers(120, 410).map(lambda length: "7" * length)
+)
+long_numbers = st.builds(
+    lambda sign, whole, part, power: sign + whole + part + power,
+    st.sampled_from(["", "-"]),
+    st.one_of(st.just("0"), digits.map(lambda text: "1" + text)),
+    st.one_of(st.just(""), digits.map(lambda text: "." + text)),
+    st.one_of(st.just(""), st.builds(lambda sign, text: "e" + sign + text, st.sampled_from(["", "+", "-"]), digits)),
+)
+
+
+@given(long_numbers, st.integers(0, 1200), st.sampled_from(SIDES))
+@settings(max_examples=500, deadline=None)
+def test_a_number_is_judged_alike_wherever_it_stands(number: str, before: int, side: Side) -> None:
+    line = line_with('["' + "x" * before + '",' + number + "]", side)
+    try:
+        read_strictly(line, side)
+    except BrokenError:
+        assert refusal(line, side).code == PARSE_ERROR
+    else:
+        assert decode(line, side).line == line

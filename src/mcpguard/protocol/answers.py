@@ -61,6 +61,14 @@ def read(
     return Reading(line, "ok", tuple(_removed(removed, entry)))
 
 
+def offered_lists(result: dict[str, Any]) -> frozenset[str]:
+    """Name the lists that a server has, by the capabilities in its `initialize` result."""
+    capabilities = result.get("capabilities")
+    if type(capabilities) is not dict:
+        return frozenset()
+    return frozenset(kind for kind in lists.LISTED if type(capabilities.get(kind)) is dict)
+
+
 def server_info(result: dict[str, Any]) -> dict[str, Any] | None:
     """Give the `serverInfo` of an `initialize` result, or the one that a 2026-07-28 result carries in `_meta`."""
     info = result.get("serverInfo")

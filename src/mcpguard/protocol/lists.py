@@ -23,6 +23,8 @@ LISTS: Final = {
 }
 """Every method that lists: the member of its result that holds the items, and the member that names an item."""
 
+LISTED: Final = ("prompts", "resources", "tools")
+"""The capabilities that have lists, whose changes can be announced."""
 _LIST_MEMBERS: Final = frozenset(member.casefold() for member, _ in LISTS.values())
 _COMMON_RESULT: Final = frozenset(
     (
@@ -267,7 +269,7 @@ def announce_changes(result: dict[str, Any], line: bytes) -> bytes:
         return line
     told = {
         name: _announced
-        for name in ("tools", "prompts", "resources")
+        for name in LISTED
         if type(capabilities.get(name)) is dict and capabilities[name].get("listChanged") is not True
     }
     if not told:

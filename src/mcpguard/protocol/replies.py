@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 DECISION_KEY: Final = "mcpguard/decision"
 """Where a refusal carries its machine-readable part: in `_meta` of a result, at the top of an error's `data`."""
 
+SUBSCRIPTION_KEY: Final = "io.modelcontextprotocol/subscriptionId"
+"""Where a notification names the `subscriptions/listen` that it belongs to (2026-07-28, patterns/subscriptions)."""
+
 COMPLETE: Final = "complete"
 
 
@@ -81,3 +84,11 @@ def no_probe_answer(id_: Id) -> bytes:
 def capability_refused(id_: Id, method: str, text: str) -> bytes:
     """Answer a server's request that its client shall not see."""
     return error(id_, METHOD_NOT_FOUND, text or f"Method not found: {printable(method)}")
+
+
+def list_changed(kind: str, subscription: Id | None = None) -> bytes:
+    """Say that the list of `kind` (tools, prompts, resources) may show something else, if need be on a subscription."""
+    message: dict[str, Any] = {"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"}
+    if subscription is not None:
+        message["params"] = {"_meta": {SUBSCRIPTION_KEY: subscription}}
+    return encode(message)

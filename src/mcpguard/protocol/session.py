@@ -26,8 +26,9 @@ from mcpguard.protocol.commands import (
     Remember,
 )
 from mcpguard.protocol.framing import Overlong
-from mcpguard.protocol.lists import LISTS, Catalogue, keep_subscriptions
+from mcpguard.protocol.lists import LISTED, LISTS, Catalogue, keep_subscriptions
 from mcpguard.protocol.probes import Probes
+from mcpguard.protocol.replies import SUBSCRIPTION_KEY
 from mcpguard.protocol.wire import (
     CLIENT,
     INTERNAL_ERROR,
@@ -96,6 +97,10 @@ class Session:
         self._modern_capabilities: object = None
         """What the client's last request of the 2026-07-28 revision declared."""
         self._catalogue = Catalogue()
+        self._offered: frozenset[str] = frozenset()
+        """Which lists the server has, as its `initialize` result says."""
+        self._subscribed: dict[Id, frozenset[str]] = {}
+        """Which lists' changes a `subscriptions/listen` that the server has acknowledged asked for."""
 
     # What the owner of the session tells it
 
@@ -122,6 +127,21 @@ class Session:
         if self.deadline_ns is None or now_ns < self.deadline_ns:
             return []
         return self._speak_for_probes()
+
+    def announce_lists(self) -> list[Command]:
+        """Tell the client that what lists show may have changed, where it can hear that.
+
+        Up to 2025-11-25 a client hears it at any time after `initialize`; from 2026-07-28 only on a subscription of its own,
+        named by its id (patterns/subscriptions).
+        """
+        lines = [replies.list_changed(kind) for kind in sorted(self._offered)]
+        for id_, kinds in list(self._subscribed.items()):
+            entry = self._requests.get(id_)
+            if entry is None or entry.method != "subscriptions/listen" or entry.state is not SENT:
+                del self._subscribed[id_]
+            else:
+                lines += [replies.list_changed(kind, id_) for kind in sorted(kinds)]
+        return [Forward(CLIENT, line) for line in lines]
 
     def end(self, reason: str) -> list[Command]:
         """The server is gone: every request in flight gets its one error, and so will every later one."""
@@ -341,6 +361,8 @@ class Session:
             message, lambda uri: permits(uri) and not catalogue.is_ambiguous("resource", uri)
         )
         message.line = line
+        wanted = message.params.get("notifications") or {}
+        entry.extra = frozenset(kind for kind in LISTED if wanted.get(f"{kind}ListChanged") is True)
         commands = self._pass(entry, message)
         if taken:
             commands.append(
@@ -432,6 +454,8 @@ class Session:
             ]
         if entry.method in _INTRODUCTIONS and message.result is not None:
             self.server = answers.server_info(message.result) or self.server
+            if entry.method == "initialize":
+                self._offered = answers.offered_lists(message.result)
             commands.append(Remember(silent=False))
         commands += reading.notes
         commands.append(Forward(CLIENT, reading.line))
@@ -442,6 +466,8 @@ class Session:
     def _upstream_notification(self, message: Message) -> list[Command]:
         method = message.method or ""
         if method in methods.UPSTREAM_NOTIFICATIONS:
+            if method == "notifications/subscriptions/acknowledged":
+                self._subscribe(message)
             return [Forward(CLIENT, message.line)]
         if self._rules is None:
             return [HOLD]
@@ -453,6 +479,13 @@ class Session:
         except Malformed as refused:
             return [Note("dropped_notification", UPSTREAM, refused.reason, method)]
         return [Forward(CLIENT, line)]
+
+    def _subscribe(self, message: Message) -> None:
+        meta = message.params.get("_meta")
+        id_ = meta.get(SUBSCRIPTION_KEY) if type(meta) is dict else None
+        entry = self._requests.get(id_) if type(id_) is str or type(id_) is int else None
+        if entry is not None and entry.method == "subscriptions/listen" and entry.state is SENT:
+            self._subscribed[entry.id] = entry.extra
 
     def _upstream_cancels(self, message: Message) -> list[Command]:
         """A server withdraws a request of its own, or ends a subscription (2026-07-28, patterns/cancellation)."""

@@ -87,6 +87,20 @@ class Relay:
         self._carry_out(Batch(), GUARD)
         self._opened.set()
 
+    def replace(self, apply: Callable[[], None]) -> None:
+        """Let `apply` put another policy in force between two lines, and tell the client that lists may have changed."""
+        batch = Batch()
+        with self._lock:
+            apply()
+            self._collect(self.session.announce_lists(), GUARD, batch)
+        self._carry_out(batch, GUARD)
+
+    def note(self, note: Note) -> None:
+        """Write down something that happened to the guard itself."""
+        with self._lock:
+            self._log(note, GUARD)
+        self._carry_out(Batch(), GUARD)
+
     def see_sign_of_life(self) -> None:
         """The server wrote its first byte somewhere."""
         with self._lock:
