@@ -84,7 +84,27 @@ def test_the_examples_are_valid(judge: Any, path: Path) -> None:
         pytest.param({"tools": {"a": {"limits": [{"window": "0s", "max": 1}]}}}, False, id="no window in words"),
         pytest.param({"tools": {"a": {"limits": [{"window": 1, "max": -1}]}}}, False, id="less than nothing"),
         pytest.param({"tools": {"a": {"limits": [{"window": 1, "max": 1, "counter": "/c"}]}}}, False, id="a counter"),
-        pytest.param({"resources": {}}, False, id="a section of a later release"),
+        pytest.param({"approval": {}}, False, id="a section of a later release"),
+        pytest.param({"resources": {"*": {}}, "prompts": {"$comment": "x"}}, True, id="resources and prompts"),
+        pytest.param({"resources": {"*": {"require": []}}}, False, id="a rule where there are no arguments"),
+        pytest.param({"audit": {"arguments": "keys"}}, True, id="what the log holds"),
+        pytest.param({"tools": {"a": {"deny_if": [{"conditions": []}]}}}, True, id="a rule"),
+        pytest.param({"tools": {"a": {"deny_if": [{}]}}}, False, id="a rule without conditions"),
+        pytest.param(
+            {"tools": {"a": {"require": [{"conditions": [{"path": "args.a", "op": "eq", "value": None}]}]}}},
+            True,
+            id="a condition",
+        ),
+        pytest.param(
+            {"tools": {"a": {"require": [{"conditions": [{"path": "args.a", "op": "is", "value": 1}]}]}}},
+            False,
+            id="no operator",
+        ),
+        pytest.param(
+            {"tools": {"a": {"limits": [{"window": "day", "max": 1, "align": "calendar", "per": "tool"}]}}},
+            True,
+            id="a limit that follows the calendar",
+        ),
         pytest.param({"server_requests": {"roots/list": "deny"}}, True, id="a server request"),
     ],
 )

@@ -94,7 +94,7 @@ def test_no_file_is_wrong_usage() -> None:
         pytest.param(
             {
                 "tools": {
-                    "a": {},
+                    "a": {"arguments": {}},
                     "b": {"rate_limit": "1/minute"},
                     "c": {"action": "deny"},
                     "d": {"action": "hide"},
@@ -103,8 +103,11 @@ def test_no_file_is_wrong_usage() -> None:
                 "hide": ["x", "y*"],
                 "all_tools": {"limits": [{"window": 1, "max": 1}]},
                 "methods": {"z": "allow"},
+                "resources": {"x": {}, "y": {}},
+                "prompts": {"x": {}},
             },
-            "default deny; 2 tools allowed, 1 denied, 1 hidden, 1 needing approval, 2 hidden patterns, 2 limits, 1 method",
+            "default deny; 2 tools allowed, 1 denied, 1 hidden, 1 needing approval, 2 hidden patterns, 1 rule, 2 limits, "
+            "2 resource patterns, 1 prompt pattern, 1 method",
             id="a bit of everything",
         ),
     ],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from mcpguard.errors import Finding, PolicyError
-from mcpguard.policy.compile import compile_policy, limits_of, pointer
+from mcpguard.policy.compile import compile_policy, limits_of, pointer, rules_of
 from mcpguard.policy.model import PolicyFile
 
 
@@ -87,6 +89,30 @@ def test_every_limit_has_its_pointer() -> None:
     parts = {"all_tools": {"limits": [limit()]}, "tools": {"a": {"limits": [limit()], "rate_limit": "1/minute"}}}
     rules = [rule for rule, _ in limits_of(document(parts))]
     assert rules == ["/all_tools/limits/0", "/tools/a/limits/0", "/tools/a/rate_limit"]
+
+
+def test_every_rule_has_its_pointer() -> None:
+    rules: list[object] = [{"conditions": []}]
+    tool = {"require": rules, "deny_if": rules, "approve_if": rules, "arguments": {}}
+    found = list(rules_of(document({"all_tools": {"require": rules, "deny_if": rules}, "tools": {"a": tool, "b": {}}})))
+    assert found == [
+        ("/all_tools/require/0", "require"),
+        ("/all_tools/deny_if/0", "deny_if"),
+        ("/tools/a/require/0", "require"),
+        ("/tools/a/deny_if/0", "deny_if"),
+        ("/tools/a/approve_if/0", "approve_if"),
+        ("/tools/a/arguments", "arguments"),
+    ]
+
+
+@pytest.mark.parametrize(("one", "other"), [("1.5", Decimal("1.5")), ("null", None), ("[]", []), (5, "5")])
+def test_values_of_other_types_have_other_digests(one: object, other: object) -> None:
+    def digest(value: object) -> str:
+        condition = {"path": "args.a", "op": "eq", "value": value}
+        return compile_policy(document({"tools": {"a": {"require": [{"conditions": [condition]}]}}})).digest
+
+    assert digest(one) != digest(other)
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": Decimal("1.0")})
 
 
 def test_pointers_escape_what_they_must() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
+
 import pytest
 from pydantic import ValidationError
 
@@ -82,7 +85,8 @@ def test_text_that_is_no_rate_is_refused(text: str) -> None:
         pytest.param({"$comment": 1}, ("$comment",), "string_type", id="a comment that is no string"),
         pytest.param({"tools": {"$comment": 1}}, ("tools",), IN_OUR_WORDS, id="a comment of the tools that is none"),
         pytest.param({"require": []}, ("require",), "extra_forbidden", id="an unknown key"),
-        pytest.param({"all_tools": {"require": []}}, ("all_tools", "require"), "extra_forbidden", id="a later key"),
+        pytest.param({"drift": "refuse"}, ("drift",), "extra_forbidden", id="a later key"),
+        pytest.param({"approval": {}}, ("approval",), "extra_forbidden", id="another later key"),
         pytest.param({"methods": {"x": True}}, ("methods", "x"), "literal_error", id="no effect"),
         pytest.param(
             {"server_requests": {"ping": "allow"}}, ("server_requests", "ping"), "extra_forbidden", id="another request"
@@ -133,3 +137,46 @@ def test_methods_that_the_protocol_knows_are_refused_with_where_they_are_governe
 
 def test_a_glob_may_match_methods_that_the_protocol_knows() -> None:
     assert PolicyFile.model_validate({"version": "1", "methods": {"tools/*": "allow"}}).methods == {"tools/*": "allow"}
+
+
+def conditioned(**condition: object) -> dict[str, object]:
+    return {"tools": {"a": {"require": [{"conditions": [{"path": "args.a", "op": "eq"} | condition]}]}}}
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        pytest.param(0.1, Decimal("0.1"), id="a fraction"),
+        pytest.param([{"a": 1.5}, None], [{"a": Decimal("1.5")}, None], id="a fraction inside"),
+        pytest.param(None, None, id="null"),
+    ],
+)
+def test_values_are_json_with_exact_numbers(value: object, kept: object) -> None:
+    policy = PolicyFile.model_validate({"version": "1"} | conditioned(value=value))
+    assert policy.tools["a"].require[0].conditions[0].value == kept
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), Decimal("1e400"), Decimal("0." + "1" * 401)])
+def test_a_number_that_no_call_can_hold_is_refused(value: object) -> None:
+    ((loc, kind),) = errors(conditioned(value=value))
+    assert (loc[-1], kind) == ("value", IN_OUR_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("condition", "key"),
+    [
+        pytest.param({}, "value", id="no value"),
+        pytest.param({"op": "in", "value": 1}, "value", id="a value of the wrong kind"),
+        pytest.param({"path": "a", "value": 1}, "path", id="no path"),
+        pytest.param({"op": "is", "value": 1}, "op", id="no operator"),
+    ],
+)
+def test_a_condition_that_cannot_be_judged_is_refused(condition: dict[str, object], key: str) -> None:
+    ((loc, _),) = errors(conditioned(**condition))
+    assert loc == ("tools", "a", "require", 0, "conditions", 0, key)
+
+
+def test_a_policy_is_written_as_it_was_read() -> None:
+    policy = PolicyFile.model_validate({"version": "1"} | conditioned(value="x"))
+    written = policy.model_dump_json(by_alias=True, exclude_unset=True)
+    assert json.loads(written) == {"version": "1"} | conditioned(value="x")

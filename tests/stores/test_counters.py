@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +105,97 @@ def test_counters_survive_a_limit_that_is_too_large_to_be_remembered_call_by_cal
     assert store.charge((due("a", 100_000),), 2 * S) is CHARGED
     assert isinstance(store.charge((due("a", 3),), 3 * S), Exhausted)
     assert store.charge((due("a", 3),), 61 * S) is CHARGED
+
+
+def test_costs_are_added_up_exactly(store: CounterStore) -> None:
+    tenth = replace(due("a", 1), amount=Decimal("0.1"))
+    for now in range(10):
+        assert store.charge((tenth,), now * S) is CHARGED
+    assert store.charge((tenth,), 10 * S) == Exhausted(tenth, 50 * S, 0)
+    assert store.charge((replace(tenth, amount=2),), 10 * S) == Exhausted(replace(tenth, amount=2), None, 0)
+    assert store.charge((replace(tenth, amount=0),), 10 * S) is CHARGED
+    assert store.charge((tenth,), 60 * S) is CHARGED
+
+
+def test_calls_and_costs_share_a_counter(store: CounterStore) -> None:
+    call, costly = due("a", 5), replace(due("a", 5), amount=3)
+    assert store.charge((call,), 0) is CHARGED
+    assert store.charge((costly,), S) is CHARGED
+    assert store.charge((costly,), 2 * S) == Exhausted(costly, 59 * S, 1)
+    assert store.charge((call, replace(due("b", 1), amount=1)), 2 * S) is CHARGED
+    assert store.charge((call,), 3 * S) == Exhausted(call, 57 * S, 0)
+
+
+def test_a_counter_met_twice_is_charged_the_larger_amount(store: CounterStore) -> None:
+    charges = (replace(due("a", 9), amount=2), replace(due("a", 5), amount=4), due("a", 7))
+    assert store.charge(charges, 0) is CHARGED
+    assert store.peek((due("a", 5),), 0) is CHARGED
+    assert isinstance(store.peek((replace(due("a", 5), amount=2),), 0), Exhausted)
+
+
+def test_each_key_has_a_counter_of_its_own(store: CounterStore) -> None:
+    ann, bob = replace(due("a", 2), key="ann"), replace(due("a", 2), key="bob")
+    for now in (0, S):
+        assert store.charge((ann,), now) is CHARGED
+    assert store.charge((ann,), 2 * S) == Exhausted(ann, 58 * S, 0)
+    assert store.charge((bob,), 2 * S) is CHARGED
+    assert store.charge((ann,), 60 * S) is CHARGED
+    assert store.charge((replace(ann, max=9, window_s=90),), 61 * S) is CHARGED
+    assert store.charge((replace(bob, max=3, amount=Decimal("1.5")),), 61 * S) is CHARGED
+    assert isinstance(store.charge((replace(bob, max=3, amount=1),), 61 * S), Exhausted)
+    assert store.charge((replace(bob, max=3, key="eve", amount=3),), 61 * S) is CHARGED
+
+
+def test_a_calendar_counter_follows_the_time_of_day(store: CounterStore) -> None:
+    day = 86_400 * S
+    charge = replace(due("a", 2, 86_400), calendar=True)
+    keyed = replace(charge, key="k")
+    for one in (charge, keyed):
+        for _ in range(2):
+            assert store.charge((one,), 0, 5 * day + 1) is CHARGED
+        assert store.charge((one,), 0, 6 * day - 1) == Exhausted(one, 1, 0)
+        assert store.charge((one,), 0, 4 * day) == Exhausted(one, 2 * day, 0)
+        assert store.charge((one,), 0, 6 * day) is CHARGED
+
+
+def test_where_there_are_too_many_keys_new_ones_are_refused_and_live_ones_stay() -> None:
+    store = MemoryCounters(max_keys=3)
+
+    def charge(key: str, counter: str = "a", **more: Any) -> Charge:
+        return replace(due(counter, 2), key=key, **more)
+
+    for number, key in enumerate("xyz"):
+        assert store.charge((charge(key),), number * S) is CHARGED
+    assert store.charge((charge("new"),), 3 * S) == Exhausted(charge("new"), 60 * S, 0, full=True)
+    assert store.charge((charge("new", "other"),), 3 * S) == Exhausted(charge("new", "other"), 60 * S, 0, full=True)
+    assert store.peek((charge("new"),), 3 * S) == Exhausted(charge("new"), 60 * S, 0, full=True)
+    assert store.charge((charge("x"),), 4 * S) is CHARGED
+    assert isinstance(store.charge((charge("x"),), 5 * S), Exhausted)
+    assert store.keys == 3
+    assert store.charge((charge("new"), charge("newer", "other")), 62 * S) is CHARGED
+    assert store.charge((charge("x"),), 63 * S) is CHARGED
+    assert isinstance(store.charge((charge("x"),), 63 * S), Exhausted)
+    assert store.charge((charge("p"), charge("q")), 200 * S) is CHARGED
+    assert store.keys == 3
+
+
+def test_dead_keys_make_room_one_by_one() -> None:
+    store = MemoryCounters(max_keys=10)
+    for now in range(10_000):
+        assert store.charge((replace(due("a", 1, window_s=1), key=str(now)),), now * S // 5) is CHARGED
+    assert store.keys <= 10
+
+
+def test_a_million_keys_fit_in_memory_that_a_machine_has() -> None:
+    store = MemoryCounters()
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            store.charge((replace(due("a", 5), key=str(number)),), number)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used / 20_000 < 400
 
 
 CHARGES = st.lists(

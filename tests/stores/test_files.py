@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mcpguard.errors import Finding, PolicyError
-from mcpguard.policy.evaluate import decide
+from mcpguard.policy.decision import Decision, ToolCall
+from mcpguard.policy.evaluate import Policy, evaluate
 from mcpguard.stores.files import MAX_BYTES, LoadedPolicy, load_policy
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +45,10 @@ def findings(folder: Path, content: str | bytes, name: str = "policy.json") -> l
 
 def lines(folder: Path, content: str | bytes, name: str = "policy.json") -> list[str]:
     return [str(finding).removeprefix(f"{folder}/") for finding in findings(folder, content, name)]
+
+
+def decide(policy: Policy, name: str) -> Decision:
+    return evaluate(policy, ToolCall(name, {}))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -86,7 +92,7 @@ def test_a_good_file_is_read_without_the_slow_readers(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib; from mcpguard.stores.files import load_policy;"
         f"load_policy(pathlib.Path({str(tmp_path / 'policy.json')!r}));"
-        "print({'json', 'difflib', 'ruamel.yaml', 'mcpguard.stores.json_text'} & set(sys.modules))"
+        "print({'json', 'difflib', 'ruamel.yaml', 'jsonschema_rs', 'mcpguard.stores.json_text'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "set()"
@@ -99,8 +105,8 @@ EVERYTHING_WRONG = """\
   "default": "alow",
   "hide": ["a", 7, "b\\\\c"],
   "list": "everything",
-  "resources": {},
-  "all_tools": {"deny_if": []},
+  "drift": "refuse",
+  "all_tools": {"deny_id": []},
   "methods": {"tools/call": "allow", "x": "maybe"},
   "server_requests": {"roots/list": true},
   "tools": {
@@ -109,13 +115,13 @@ EVERYTHING_WRONG = """\
     "get_x": {
       "limit": [],
       "action": "Deny",
-      "require": [],
+      "require": [{"conditions": [{"path": "amount", "op": "equals", "value": 1}], "on_deny": 1}],
       "max": 3,
       "reason": ["x"],
       "rate_limit": "10/fortnight",
       "limits": [
         {"window": "minut", "max": "7"},
-        {"max": -1, "window": 1.5, "per": "args.x"},
+        {"max": -1, "window": 1.5, "per": "args.*"},
         {"counter": "/c", "window": 1, "max": 10.0, "scope": "run"}
       ]
     }
@@ -137,8 +143,8 @@ def test_everything_that_is_wrong_is_said_at_once_and_in_order(tmp_path: Path) -
         "policy.json:5:17: an entry of `hide` must be a string, not the number `7`",
         "policy.json:5:20: `\\c` escapes nothing; `\\` goes before `*`, `?`, `@` or `\\`",
         "policy.json:6:11: unknown list `everything`; use `callable` or `all`",
-        f"policy.json:7:3: {later}`resources` in a policy yet; take it out to use the policy",
-        f"policy.json:8:17: {later}`deny_if` in `all_tools` yet; take it out to use the policy",
+        f"policy.json:7:3: {later}`drift` in a policy yet; take it out to use the policy",
+        "policy.json:8:17: unknown key `deny_id` in `all_tools`; did you mean `deny_if`?",
         (
             "policy.json:9:15: `methods` is for methods that the protocol does not know, and it knows `tools/call`: "
             'it is governed by "tools"'
@@ -149,7 +155,15 @@ def test_everything_that_is_wrong_is_said_at_once_and_in_order(tmp_path: Path) -
         "policy.json:13:12: `get` must be an object, not `null`; write {} to allow it",
         "policy.json:15:7: unknown key `limit` in a tool; did you mean `limits`?",
         "policy.json:16:17: unknown action `Deny`; did you mean `deny`?",
-        f"policy.json:17:7: {later}`require` in a tool yet; take it out to use the policy",
+        (
+            "policy.json:17:44: a path begins with `args.`, like `args.amount`, or is a JSON Pointer, like "
+            '`"/amount"`, not the string `"amount"`'
+        ),
+        (
+            "policy.json:17:60: unknown op `equals`; use `eq`, `neq`, `in`, `not_in`, `lt`, `lte`, `gt`, `gte`, `regex`, "
+            "`contains`, `exists`, `under`, `not_under`, `host_in` or `not_host_in`"
+        ),
+        "policy.json:17:95: `on_deny` must be a string, not the number `1`",
         "policy.json:18:7: unknown key `max` in a tool; it belongs in a limit or a rate limit",
         "policy.json:19:17: `reason` must be a string, not a list",
         (
@@ -160,7 +174,7 @@ def test_everything_that_is_wrong_is_said_at_once_and_in_order(tmp_path: Path) -
         'policy.json:22:36: `max` must be a whole number, not the string `"7"`',
         "policy.json:23:17: `max` must be 0 or more, not the number `-1`",
         f"policy.json:23:31: {window}the number `1.5`",
-        f"policy.json:23:36: {later}`per` in a limit yet; take it out to use the policy",
+        "policy.json:23:43: a limit is charged once for each call, so this path takes no `*`",
         (
             "policy.json:24:21: `counter` must be a name that does not begin with `/`; "
             "leave it out for a counter of the limit's own"
@@ -196,7 +210,8 @@ def test_everything_that_is_wrong_is_said_at_once_and_in_order(tmp_path: Path) -
         ),
         pytest.param(
             '{"version": "1", "tools": {"a": {"\\u001b[2J": 1}}}',
-            "1:34: unknown key `\\x1b[2J` in a tool; it can have `action`, `reason`, `limits` and `rate_limit`",
+            "1:34: unknown key `\\x1b[2J` in a tool; it can have `action`, `reason`, `require`, "
+            "`deny_if`, `approve_if`, `arguments`, `limits` and `rate_limit`",
             id="a terminal's escape code",
         ),
         pytest.param(
@@ -250,7 +265,7 @@ def test_one_thing_wrong_is_one_line(tmp_path: Path, content: str | bytes, expec
             [
                 (
                     "policy.yaml:2:1: unknown key `x` in a policy; it can have `$schema`, `version`, `description`, `default`, "
-                    "`hide`, `all_tools`, `tools`, `server_requests`, `methods` and `list`"
+                    "`hide`, `all_tools`, `tools`, `resources`, `prompts`, `server_requests`, `methods`, `audit` and `list`"
                 ),
                 "policy.yaml:2:4: anchors have no place in a policy; write the value out",
             ],
@@ -265,6 +280,78 @@ def test_one_thing_wrong_is_one_line(tmp_path: Path, content: str | bytes, expec
 )
 def test_yaml_gets_the_same_words(tmp_path: Path, content: str, expected: list[str]) -> None:
     assert lines(tmp_path, content, "policy.yaml") == expected
+
+
+@pytest.mark.parametrize(
+    ("tool", "expected"),
+    [
+        pytest.param(
+            '{"arguments": {"properties": {"memo": {"minLenght": 1}}}}',
+            "1:72: unknown keyword `minLenght` in `arguments`; did you mean `minLength`?",
+            id="a keyword of a schema",
+        ),
+        pytest.param(
+            '{"deny_if": [{"conditions": [{"path": "args.a", "op": "gt", "value": "5"}]}]}',
+            '1:102: `gt` compares numbers: `value` must be a number, not the string `"5"`',
+            id="a value",
+        ),
+        pytest.param(
+            '{"deny_if": [{"conditions": [{"path": "args.a", "op": "gt"}]}]}',
+            "1:62: `gt` needs a `value`",
+            id="no value",
+        ),
+        pytest.param('{"deny_if": [{}]}', "1:46: `conditions` is missing in a rule", id="no conditions"),
+        pytest.param(
+            '{"approve_if": [{"conditions": [], "on_deny": "x"}]}',
+            "1:68: unknown key `on_deny` in an approval rule; it belongs in a rule",
+            id="a key of another rule",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_rule_is_said_where_it_stands(tmp_path: Path, tool: str, expected: str) -> None:
+    assert lines(tmp_path, f'{{"version": "1", "tools": {{"a": {tool}}}}}') == [f"policy.json:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        pytest.param(
+            '"resources": {"*": {"limits": [{"window": 1, "max": 1, "per": "tool"}]}}',
+            "unknown key `per` in a limit of a resource or prompt; it belongs in a limit",
+            id="a key where there are no arguments",
+        ),
+        pytest.param(
+            '"prompts": {"a": {"require": []}}',
+            "unknown key `require` in a resource or prompt; it belongs in a tool or `all_tools`",
+            id="a rule where there are no arguments",
+        ),
+        pytest.param('"prompts": {"a": null}', "`a` must be an object, not `null`; write {} to allow it", id="null"),
+        pytest.param(
+            '"audit": {"argument": "full"}', "unknown key `argument` in `audit`; did you mean `arguments`?", id="audit"
+        ),
+    ],
+)
+def test_what_is_wrong_with_other_sections_is_said(tmp_path: Path, parts: str, expected: str) -> None:
+    (line,) = lines(tmp_path, f'{{"version": "1", {parts}}}')
+    assert line.split(": ", 1)[1] == expected
+
+
+def test_numbers_of_a_policy_are_exact_in_either_language(tmp_path: Path) -> None:
+    rule = '{"conditions": [{"path": "args.a", "op": "eq", "value": 0.1}]}'
+    text = f'{{"version": "1", "tools": {{"a": {{"require": [{rule}]}}}}}}'
+    for name in ("policy.json", "policy.yaml"):
+        policy = load(tmp_path, text, name).policy
+        assert evaluate(policy, ToolCall("a", {"a": Decimal("0.1")})).effect == "allow"
+
+
+def test_a_large_policy_loads_and_is_judged_quickly(tmp_path: Path) -> None:
+    conditions = [{"path": f"args.a{number}", "op": "neq", "value": number} for number in range(10)]
+    tools = {f"tool_{number}": {"deny_if": [{"conditions": conditions}]} for number in range(1000)}
+    policy = load(tmp_path, json.dumps({"version": "1", "tools": tools})).policy
+    ready = sum(entry._ruling is not None for entry in policy.tools.exact.values())
+    assert ready == 0
+    assert evaluate(policy, ToolCall("tool_7", {"a0": 0})).effect == "allow"
+    assert sum(entry._ruling is not None for entry in policy.tools.exact.values()) == 1
 
 
 def test_findings_say_which_rule_they_are_about(tmp_path: Path) -> None:
@@ -300,13 +387,16 @@ def test_a_file_that_is_too_big_is_refused(tmp_path: Path) -> None:
 
 def test_notes_say_what_may_surprise(tmp_path: Path) -> None:
     limit = {"window": "day", "max": 1, "scope": "grant"}
-    tools = {name: {"limits": [limit]} for name in "abcd"} | {"e": {"action": "require_approval"}}
-    notes = load(tmp_path, json.dumps({"version": "1", "tools": tools})).notes
+    tools: dict[str, object] = {name: {"limits": [limit]} for name in "abcd"} | {"e": {"action": "require_approval"}}
+    tools["f"] = {"approve_if": [{"conditions": []}]}
+    audit = {"arguments": "full"}
+    notes = load(tmp_path, json.dumps({"version": "1", "tools": tools, "audit": audit})).notes
     some = "`/tools/a/limits/0`, `/tools/b/limits/0`, `/tools/c/limits/0` and 1 more"
     assert notes == (
         f"counters live in memory: a window of a day or more starts anew with every run ({some})",
         f"counters live in memory: the scope `grant` reaches no further than one run ({some})",
-        "this release cannot ask a person: what needs approval is refused (`/tools/e`)",
+        "this release cannot ask a person: what needs approval is refused (`/tools/e`, `/tools/f/approve_if/0`)",
+        "the decision log will hold every argument as it was sent (`/audit/arguments`)",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,7 @@ def test_the_same_data_and_pointers_are_found_as_by_the_standard_library(
     reading = read_json(text)
     assert reading.complete
     assert not reading.remarks
-    assert reading.data == json.loads(text)
+    assert reading.data == json.loads(text, parse_float=Decimal)
     assert set(reading.places) == pointers(value)
 
 
@@ -66,7 +67,7 @@ def test_positions_point_at_values_and_keys(value: object, indent: int | None) -
 def test_a_text_is_complete_without_remarks_only_if_the_standard_library_reads_it(text: str) -> None:
     reading = read_json(text)
     try:
-        expected = json.loads(text)
+        expected = json.loads(text, parse_float=Decimal)
     except ValueError:
         assert reading.remarks
         assert not reading.complete

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -76,8 +77,9 @@ def test_json_is_read_as_what_it_is(value: object, indent: int | None) -> None:
         ("0x1F", 31),
         ("1_000", "1_000"),
         ("1:30", "1:30"),
-        ("1.5", 1.5),
-        (".5e1", 5.0),
+        ("1.5", Decimal("1.5")),
+        (".5e1", Decimal(5)),
+        ("1e9999999999999999999999", Decimal("Infinity")),
         ("1.2.3", "1.2.3"),
     ],
 )

@@ -95,6 +95,7 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> En
     from mcpguard.policy.evaluate import closed_sections
     from mcpguard.proxy.enforce import Enforcer
     from mcpguard.proxy.guard import boot_clock
+    from mcpguard.proxy.links import resolver
     from mcpguard.stores.counters import MemoryCounters
     from mcpguard.stores.files import load_policy
 
@@ -117,6 +118,7 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> En
         log=log,
         log_optional=options.log_optional,
         complain=guard.stderr.say,
+        resolve=resolver(str(Path.cwd())),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mcpguard.errors import ExitCode, Finding, PolicyError
-from mcpguard.policy.compile import limits_of
+from mcpguard.policy.compile import limits_of, rules_of
 from mcpguard.stores.files import LoadedPolicy, load_policy
 
 if TYPE_CHECKING:
@@ -55,7 +55,10 @@ def summary(document: PolicyFile) -> str:
             parts.append(f"{_counted(actions[action], 'tool')} {done}" if not parts else f"{actions[action]} {done}")
     others = {
         "hidden pattern": len(document.hide),
+        "rule": sum(1 for _ in rules_of(document)),
         "limit": sum(1 for _ in limits_of(document)),
+        "resource pattern": len(document.resources or ()),
+        "prompt pattern": len(document.prompts or ()),
         "method": len(document.methods),
     }
     parts += [_counted(count, noun) for noun, count in others.items() if count]

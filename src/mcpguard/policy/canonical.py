@@ -5,8 +5,9 @@ Two spellings of one number (`5`, `5.0`, `5e0`) are written alike, two different
 
 from __future__ import annotations
 
+# The scanner of `json.dumps`; the package around it imports `re`, and a policy is read without it.
+from _json import encode_basestring_ascii as _quoted
 from decimal import Decimal
-from json.encoder import encode_basestring_ascii as _quoted
 
 
 def canonical(value: object) -> str:

@@ -8,29 +8,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias, assert_never
-
-from pydantic_core import to_json
+from typing import Any, Final, Literal, TypeAlias, assert_never
 
 from mcpguard.errors import Finding, PolicyError
-from mcpguard.policy.decision import Charge, Decision, Reason
+from mcpguard.policy.arguments import SchemaError, Shape, compile_schema
+from mcpguard.policy.charging import AnyLimit, levy
+from mcpguard.policy.decision import Decision, Reason
+from mcpguard.policy.entries import HIDDEN, Common, Entry, Ruling, compile_rules, constant_decision, pointer
 from mcpguard.policy.match import Pattern, Table, build_table, compile_pattern, conflicts
 from mcpguard.policy.methods import SERVER_REQUESTS
-from mcpguard.policy.model import Effect, Limit, PolicyFile, RateLimit, Tool
+from mcpguard.policy.model import CANONICAL, Effect, Limit, PlainLimit, PolicyFile, RateLimit, Tool, Use
+
+__all__ = ["ListMode", "Policy", "Section", "compile_policy", "limits_of", "pointer", "rules_of"]
 
 ListMode: TypeAlias = Literal["callable", "all"]
+AuditMode: TypeAlias = Literal["digest", "keys", "masked", "full"]
 
-_REFUSED: Final = "the policy refuses this tool"
-_HIDDEN: Final = "the policy hides this tool"
-_NO_PERSON: Final = (
-    "a person has to approve this call, and this release cannot ask one yet; "
-    'the user can let such calls pass with "action": "allow"'
-)
-_NOT_NAMED: Final = 'the policy does not name this tool (default: deny); ask the user to add it under "tools"'
-_SECTION_CLOSED: Final = (
-    'the policy does not open {0} (default: deny), and a section "{0}" is not enforced yet: '
-    'this release opens them only with "default": "allow"'
-)
+_NOT_NAMED: Final = 'the policy does not name this {0} (default: deny); ask the user to add it under "{1}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What holds for resources, or for prompts.  `is_open` says whether the policy has entries for them."""
+
+    entries: Table[Decision]
+    otherwise: Decision
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,64 +41,98 @@ class Policy:
     """A policy that is ready to judge.
 
     `digest` is the SHA-256 (hex) of the parsed file; the order of keys, comments and `$schema` do not change it.
-    `memo` only saves work: it remembers decisions by tool name, and equal policies are equal whatever they have seen.
+    `memo` only saves work: it remembers what decides by tool name, and equal policies are equal whatever they have seen.
     """
 
     default: Effect
     list_mode: ListMode
+    audit: AuditMode
     digest: str
     hidden: tuple[tuple[Pattern, Decision], ...]
-    tools: Table[Decision]
-    otherwise: Decision
-    resources: Decision
-    prompts: Decision
+    tools: Table[Entry]
+    otherwise: Ruling = field(compare=False)
+    resources: Section
+    prompts: Section
     methods: Table[Effect]
     server_requests: Mapping[str, Effect]
     closed_sections: tuple[str, ...]
-    memo: dict[str, Decision] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[str, Ruling] = field(default_factory=dict, compare=False, repr=False)
 
 
 def compile_policy(document: PolicyFile) -> Policy:
     """Compile `document`.
 
     Raises:
-        PolicyError: names of which none is more specific, or limits that disagree about the counter they share; the
-            findings have a `rule` and no position.
+        PolicyError: names of which none is more specific, limits that disagree about the counter they share, or a JSON
+            Schema that cannot be used; the findings have a `rule` and no position.
     """
-    patterns = {text: compile_pattern(text) for text in (*document.tools, *document.methods)}
+    resources, prompts = document.resources or {}, document.prompts or {}
+    names = (*document.tools, *document.methods, *resources, *prompts)
+    patterns = {text: compile_pattern(text) for text in names}
     findings = [
         *_ambiguous("/tools", [patterns[text] for text in document.tools]),
+        *_ambiguous("/resources", [patterns[text] for text in resources]),
+        *_ambiguous("/prompts", [patterns[text] for text in prompts]),
         *_ambiguous("/methods", [patterns[text] for text in document.methods]),
         *_disagreeing(document),
     ]
+    shapes: dict[str, Shape] = {}
+    for name, tool in document.tools.items():
+        if tool.arguments is not None:
+            try:
+                shapes[name] = compile_schema(tool.arguments)
+            except SchemaError as error:
+                place = ("tools", name, "arguments")
+                findings += [Finding(problem.message, pointer(*place, *problem.steps)) for problem in error.problems]
     if findings:
         raise PolicyError(tuple(findings))
-    everywhere = [_charge(pointer, limit) for pointer, limit in _limits_of_all_tools(document)]
+    common = _common(document)
     return Policy(
         default=document.default,
         list_mode=document.listing,
+        audit=document.audit.arguments,
         digest=_digest(document),
         hidden=tuple(_hidden(document)),
-        tools=build_table((patterns[text], _entry(text, tool, everywhere)) for text, tool in document.tools.items()),
-        otherwise=_otherwise(document.default, _NOT_NAMED, everywhere),
-        resources=_otherwise(document.default, _SECTION_CLOSED.format("resources")),
-        prompts=_otherwise(document.default, _SECTION_CLOSED.format("prompts")),
+        tools=build_table(
+            (patterns[text], Entry(pointer("tools", text), tool, common, shapes.get(text)))
+            for text, tool in document.tools.items()
+        ),
+        otherwise=_otherwise(document.default, common),
+        resources=_section(document, "resources", document.resources, patterns),
+        prompts=_section(document, "prompts", document.prompts, patterns),
         methods=build_table((patterns[text], effect) for text, effect in document.methods.items()),
         server_requests=_server_requests(document),
         closed_sections=tuple(_closed(document)),
     )
 
 
-def pointer(*steps: str | int) -> str:
-    """Return the JSON Pointer (RFC 6901) that takes `steps`."""
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
-
-
-def limits_of(document: PolicyFile) -> Iterator[tuple[str, Limit | RateLimit]]:
+def limits_of(document: PolicyFile) -> Iterator[tuple[str, AnyLimit]]:
     """Yield every limit with its pointer."""
-    yield from _limits_of_all_tools(document)
+    for index, common in enumerate(document.all_tools.limits):
+        yield pointer("all_tools", "limits", index), common
     for name, tool in document.tools.items():
-        yield from _limits_of_tool(name, tool)
+        for index, limit in enumerate(tool.limits):
+            yield pointer("tools", name, "limits", index), limit
+        if tool.rate_limit is not None:
+            yield pointer("tools", name, "rate_limit"), tool.rate_limit
+    for section, uses in (("resources", document.resources), ("prompts", document.prompts)):
+        for name, use in (uses or {}).items():
+            for index, plain in enumerate(use.limits):
+                yield pointer(section, name, "limits", index), plain
+
+
+def rules_of(document: PolicyFile) -> Iterator[tuple[str, str]]:
+    """Yield the pointer of every rule on arguments, and its kind: `require`, `deny_if`, `approve_if` or `arguments`."""
+    for index in range(len(document.all_tools.require)):
+        yield pointer("all_tools", "require", index), "require"
+    for index in range(len(document.all_tools.deny_if)):
+        yield pointer("all_tools", "deny_if", index), "deny_if"
+    for name, tool in document.tools.items():
+        for kind, rules in (("require", tool.require), ("deny_if", tool.deny_if), ("approve_if", tool.approve_if)):
+            for index in range(len(rules)):
+                yield pointer("tools", name, kind, index), kind
+        if tool.arguments is not None:
+            yield pointer("tools", name, "arguments"), "arguments"
 
 
 def _ambiguous(section: str, patterns: Iterable[Pattern]) -> Iterator[Finding]:
@@ -109,7 +146,7 @@ def _ambiguous(section: str, patterns: Iterable[Pattern]) -> Iterator[Finding]:
 
 
 def _disagreeing(document: PolicyFile) -> Iterator[Finding]:
-    first: dict[str, tuple[str, Limit]] = {}
+    first: dict[str, tuple[str, PlainLimit]] = {}
     for rule, limit in limits_of(document):
         if isinstance(limit, RateLimit) or limit.counter is None:
             continue
@@ -117,6 +154,8 @@ def _disagreeing(document: PolicyFile) -> Iterator[Finding]:
         for what, mine, theirs in (
             ("window", f"{limit.window} seconds", f"{known.window} seconds"),
             ("scope", limit.scope, known.scope),
+            ("align", limit.align or "none", known.align or "none"),
+            ("per", _per(limit), _per(known)),
         ):
             if mine != theirs:
                 yield Finding(
@@ -126,65 +165,54 @@ def _disagreeing(document: PolicyFile) -> Iterator[Finding]:
                 )
 
 
-def _limits_of_all_tools(document: PolicyFile) -> Iterator[tuple[str, Limit]]:
-    for index, limit in enumerate(document.all_tools.limits):
-        yield pointer("all_tools", "limits", index), limit
+def _per(limit: PlainLimit) -> str:
+    return (limit.per if isinstance(limit, Limit) else None) or "none"
 
 
-def _limits_of_tool(name: str, tool: Tool) -> Iterator[tuple[str, Limit | RateLimit]]:
-    for index, limit in enumerate(tool.limits):
-        yield pointer("tools", name, "limits", index), limit
-    if tool.rate_limit is not None:
-        yield pointer("tools", name, "rate_limit"), tool.rate_limit
-
-
-def _charge(rule: str, limit: Limit | RateLimit) -> Charge:
-    if isinstance(limit, RateLimit):
-        return Charge(rule, rule, limit.window, limit.max, "session")
-    return Charge(limit.counter or rule, rule, limit.window, limit.max, limit.scope)
-
-
-def _merged(charges: Iterable[Charge]) -> tuple[Charge, ...]:
-    strictest: dict[str, Charge] = {}
-    for charge in charges:
-        known = strictest.get(charge.counter)
-        if known is None or charge.max < known.max:
-            strictest[charge.counter] = charge
-    return tuple(strictest.values())
+def _common(document: PolicyFile) -> Common:
+    everywhere = document.all_tools
+    return Common(
+        compile_rules("require", "/all_tools/require", everywhere.require),
+        compile_rules("deny_if", "/all_tools/deny_if", everywhere.deny_if),
+        tuple(levy(pointer("all_tools", "limits", index), limit) for index, limit in enumerate(everywhere.limits)),
+    )
 
 
 def _hidden(document: PolicyFile) -> Iterator[tuple[Pattern, Decision]]:
     for index, text in enumerate(document.hide):
         rule = pointer("hide", index)
-        yield compile_pattern(text), Decision("hide", rule, (Reason("denied", rule, _HIDDEN),))
+        yield compile_pattern(text), Decision("hide", rule, (Reason("denied", rule, HIDDEN.format("tool")),))
 
 
-def _entry(name: str, tool: Tool, everywhere: list[Charge]) -> Decision:
-    rule = pointer("tools", name)
-    action = pointer("tools", name, "action")
-    match tool.action:
-        case "allow":
-            own = [_charge(rule, limit) for rule, limit in _limits_of_tool(name, tool)]
-            return Decision("allow", rule, charges=_merged([*own, *everywhere]))
-        case "deny":
-            return Decision("deny", rule, (Reason("denied", action, tool.reason or _REFUSED),))
-        case "require_approval":
-            why = f"{tool.reason}; {_NO_PERSON}" if tool.reason else _NO_PERSON
-            return Decision("deny", rule, (Reason("approval_required", action, why),))
-        case "hide":
-            return Decision("hide", rule, (Reason("denied", action, tool.reason or _HIDDEN),))
-        case _:
-            assert_never(tool.action)
-
-
-def _otherwise(default: Effect, refusal: str, charges: Iterable[Charge] = ()) -> Decision:
+def _otherwise(default: Effect, common: Common) -> Ruling:
     match default:
         case "allow":
-            return Decision("allow", "/default", charges=_merged(charges))
+            return Entry("/default", Tool(), common).ruling()
         case "deny":
-            return Decision("deny", "/default", (Reason("default_deny", "/default", refusal),))
+            return _refused_by_default("tool", "tools")
         case _:
             assert_never(default)
+
+
+def _section(
+    document: PolicyFile, name: str, uses: Mapping[str, Use] | None, patterns: Mapping[str, Pattern]
+) -> Section:
+    noun = name.removesuffix("s")
+    table = build_table(
+        (patterns[text], constant_decision(pointer(name, text), use, noun)) for text, use in (uses or {}).items()
+    )
+    match document.default:
+        case "allow":
+            otherwise = Decision("allow", "/default")
+        case "deny":
+            otherwise = _refused_by_default(noun, name)
+        case _:
+            assert_never(document.default)
+    return Section(table, otherwise, uses is not None)
+
+
+def _refused_by_default(noun: str, section: str) -> Decision:
+    return Decision("deny", "/default", (Reason("default_deny", "/default", _NOT_NAMED.format(noun, section)),))
 
 
 def _server_requests(document: PolicyFile) -> dict[str, Effect]:
@@ -202,20 +230,20 @@ def _closed(document: PolicyFile) -> Iterator[str]:
         return
     if not document.tools:
         yield "tools"
-    yield "resources"
-    yield "prompts"
+    if document.resources is None:
+        yield "resources"
+    if document.prompts is None:
+        yield "prompts"
     if document.server_requests.sampling is None:
         yield "sampling"
 
 
 def _digest(document: PolicyFile) -> str:
-    parsed = document.model_dump(by_alias=True, exclude_unset=True)
-    return hashlib.sha256(to_json(_sorted(parsed))).hexdigest()
-
-
-def _sorted(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    if isinstance(value, (list, tuple)):
-        return [_sorted(item) for item in value]
-    return value
+    # Models write their keys in one order; only these are dictionaries.
+    named: dict[str, Any] = {
+        name: dict(sorted(entries.items()))
+        for name in ("tools", "resources", "prompts", "methods")
+        if (entries := getattr(document, name)) and name in document.model_fields_set
+    }
+    text = document.model_copy(update=named).model_dump_json(by_alias=True, exclude_unset=True, context=CANONICAL)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -5,8 +5,9 @@ Values only: nothing here judges, knows JSON-RPC, or reads a clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal, TypeAlias
 
 Effect: TypeAlias = Literal["allow", "deny", "hide"]
@@ -28,19 +29,36 @@ Code: TypeAlias = Literal[
 ]
 
 
+def unresolvable(path: str) -> str | None:  # noqa: ARG001 - it stands in for one that looks
+    """Know of no path where it leads."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One `tools/call`.  Numbers in `arguments` are `int` or `decimal.Decimal`, never `float`."""
+    """One `tools/call`.  Numbers in `arguments` are `int` or `decimal.Decimal`, never `float`.
+
+    `resolve` gives the absolute path, without symbolic links, that a path leads to from the server's working directory, or
+    None if nobody can say.  It is the only window that a judgement has on the file system.
+    """
 
     name: str
     arguments: Mapping[str, object]
+    resolve: Callable[[str], str | None] = field(default=unresolvable, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceUse:
-    """A read of, a subscription to or a completion for the resource `uri` (or URI template)."""
+    """A read of, a subscription to or a completion for the resource `uri`."""
 
     uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateUse:
+    """A completion for the URI template (RFC 6570) `template`."""
+
+    template: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +83,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """An obligation: one unit on `counter` unless `max` units lie in the last `window_s` seconds.
+    """An obligation: `amount` units on `counter` unless that makes more than `max` in the last `window_s` seconds.
 
-    Charges of one counter agree on window and scope; `rule` points at the limit that asks for it.
+    With `calendar` the window is the present minute, hour, day or week (from Monday) in UTC.  A counter with a `key` is one
+    of many under its name.  Charges of one counter agree on window, calendar, scope, and whether there is a key; `rule`
+    points at the limit that asks for it.
     """
 
     counter: str
@@ -75,6 +95,9 @@ class Charge:
     window_s: int
     max: int
     scope: Scope
+    calendar: bool = False
+    key: str | None = None
+    amount: int | Decimal = 1
 
 
 @dataclass(frozen=True, slots=True)

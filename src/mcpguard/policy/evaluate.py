@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
-from mcpguard.policy.compile import Policy, compile_policy
-from mcpguard.policy.decision import Decision, PromptUse, ResourceUse, ToolCall
+from mcpguard.policy.compile import Policy, Section, compile_policy
+from mcpguard.policy.decision import Decision, PromptUse, Reason, ResourceUse, TemplateUse, ToolCall
+from mcpguard.policy.entries import Rules, Ruling
+from mcpguard.policy.match import join_literals
+from mcpguard.policy.uris import made_by, share_a_name, strange_in
 
 if TYPE_CHECKING:
     from mcpguard.policy.model import Effect
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Call",
     "Policy",
+    "Rules",
+    "Ruling",
     "closed_sections",
     "compile_policy",
     "decide",
@@ -26,56 +31,68 @@ __all__ = [
     "visible",
     "visible_prompt",
     "visible_resource",
+    "visible_template",
 ]
 
-Call: TypeAlias = ToolCall | ResourceUse | PromptUse
+Call: TypeAlias = ToolCall | ResourceUse | TemplateUse | PromptUse
 
 # Names come from clients that nobody vouches for: neither their number nor their length may fill the memory.
 _MAX_REMEMBERED: Final = 4096
 _MAX_REMEMBERED_LENGTH: Final = 256
+_TOO_LONG: Final = Decision("deny", "/resources", (Reason("denied", "/resources", "this template is too long"),))
 
 
 def evaluate(policy: Policy, call: Call) -> Decision:
     """Judge one call."""
     match call:
         case ToolCall():
-            return decide(policy, call.name)
+            ruling = decide(policy, call.name)
+            return ruling if isinstance(ruling, Decision) else ruling.judge(call)
         case ResourceUse():
-            return policy.resources
+            return _about_uri(policy.resources, call.uri)
+        case TemplateUse():
+            return _about_template(policy.resources, call.template)
         case PromptUse():
-            return policy.prompts
+            return policy.prompts.entries.find(call.name) or policy.prompts.otherwise
         case _:
             assert_never(call)
 
 
-def decide(policy: Policy, name: str) -> Decision:
-    """Judge a call of the tool `name`, whatever its arguments: no rule of this release looks at them."""
-    decision = policy.memo.get(name)
-    return _remembered(policy, name) if decision is None else decision
+def decide(policy: Policy, name: str) -> Ruling:
+    """Return the decision about every call of the tool `name`, or the rules that decide about each by its arguments."""
+    ruling = policy.memo.get(name)
+    return _remembered(policy, name) if ruling is None else ruling
 
 
 def visible(policy: Policy, tool_name: str) -> bool:
     """Say whether a list may show the tool: it could be called some day, or the policy lists denied tools too."""
-    decision = decide(policy, tool_name)
-    match decision.effect:
+    ruling = decide(policy, tool_name)
+    if isinstance(ruling, Rules):
+        return ruling.callable or policy.list_mode == "all"
+    match ruling.effect:
         case "allow":
             return True
         case "deny":
-            return policy.list_mode == "all" or decision.reasons[0].code == "approval_required"
+            return policy.list_mode == "all" or _can_be_approved(ruling)
         case "hide":
             return False
         case _:
-            assert_never(decision.effect)
+            assert_never(ruling.effect)
 
 
 def visible_resource(policy: Policy, uri: str) -> bool:
-    """Say whether a list may show the resource or template."""
-    return evaluate(policy, ResourceUse(uri)).effect == "allow"
+    """Say whether a list may show the resource."""
+    return _is_open(evaluate(policy, ResourceUse(uri)))
+
+
+def visible_template(policy: Policy, template: str) -> bool:
+    """Say whether a list may show the resource template (RFC 6570): some resource that it makes could be read."""
+    return _is_open(evaluate(policy, TemplateUse(template)))
 
 
 def visible_prompt(policy: Policy, name: str) -> bool:
     """Say whether a list may show the prompt."""
-    return evaluate(policy, PromptUse(name)).effect == "allow"
+    return _is_open(evaluate(policy, PromptUse(name)))
 
 
 def method_effect(policy: Policy, method: str) -> Effect:
@@ -93,17 +110,55 @@ def closed_sections(policy: Policy) -> tuple[str, ...]:
     return policy.closed_sections
 
 
-def _remembered(policy: Policy, name: str) -> Decision:
-    decision = _decided(policy, name)
+def _about_uri(section: Section, uri: str) -> Decision:
+    entry = section.entries.exact.get(uri)
+    if entry is not None:
+        return entry
+    strange = strange_in(uri) if section.is_open else ""
+    if strange:
+        message = f"this URI has {strange}, which servers read in different ways, and the policy does not name it"
+        return Decision("deny", "/resources", (Reason("denied", "/resources", message),))
+    return section.entries.find(uri) or section.otherwise
+
+
+def _about_template(section: Section, template: str) -> Decision:
+    """Find the most open of the entries that decide about what a template makes: those are judged again by their URIs."""
+    made = made_by(template)
+    if made is None:
+        return _TOO_LONG
+    exact = ((join_literals([uri]), decision) for uri, decision in section.entries.exact.items())
+    found = [decision for pattern, decision in (*exact, *section.entries.globs) if share_a_name(made, pattern)]
+    if not any(pattern.is_everything for pattern, _ in section.entries.globs):
+        found.append(section.otherwise)
+    return min(found, key=_strictness, default=section.otherwise)
+
+
+def _strictness(decision: Decision) -> int:
+    if decision.effect == "deny" and _can_be_approved(decision):
+        return 1
+    return {"allow": 0, "deny": 2, "hide": 3}[decision.effect]
+
+
+def _is_open(decision: Decision) -> bool:
+    return decision.effect == "allow" or _can_be_approved(decision)
+
+
+def _can_be_approved(decision: Decision) -> bool:
+    return decision.reasons[0].code == "approval_required"
+
+
+def _remembered(policy: Policy, name: str) -> Ruling:
+    ruling = _decided(policy, name)
     if len(name) <= _MAX_REMEMBERED_LENGTH:
         if len(policy.memo) >= _MAX_REMEMBERED:
             policy.memo.clear()
-        policy.memo[name] = decision
-    return decision
+        policy.memo[name] = ruling
+    return ruling
 
 
-def _decided(policy: Policy, name: str) -> Decision:
+def _decided(policy: Policy, name: str) -> Ruling:
     for pattern, decision in policy.hidden:
         if pattern.matches(name):
             return decision
-    return policy.tools.find(name) or policy.otherwise
+    entry = policy.tools.find(name)
+    return policy.otherwise if entry is None else entry.ruling()

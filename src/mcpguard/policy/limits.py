@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
+from collections.abc import Iterator
 from operator import attrgetter
-from typing import Protocol
+from typing import Any, Protocol
 
 NS_PER_S = 1_000_000_000
 EXACT_UP_TO = 65_536
+CALENDAR_WINDOWS = (60, 3600, 86_400, 604_800)
+"""The windows in seconds that may follow the calendar: minute, hour, day, week."""
 
 _WORDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -33,6 +36,10 @@ class Log(Protocol):
 
     def widened(self, window_ns: int, max_calls: int) -> Log:
         """Return a log with the same events that serves such a limit too, from now on."""
+        ...
+
+    def events(self) -> Iterator[tuple[int, Any]]:
+        """Yield when what is remembered came, and how much it was."""
         ...
 
     def fits(self, now: int, window_ns: int, max_calls: int) -> bool:
@@ -77,6 +84,10 @@ class ExactLog:
         for instant in self._instants:
             wider.add(instant)
         return wider
+
+    def events(self) -> Iterator[tuple[int, int]]:
+        """Yield when what is remembered came, and how much it was."""
+        return ((instant, 1) for instant in self._instants)
 
     def fits(self, now: int, window_ns: int, max_calls: int) -> bool:
         """Whether one more event at `now` keeps the limit."""
@@ -130,6 +141,13 @@ class BucketLog:
         self._horizon_ns = max(window_ns, self._horizon_ns)
         self._grain_ns = self._horizon_ns // EXACT_UP_TO
         return self
+
+    def events(self) -> Iterator[tuple[int, int]]:
+        """Yield when what is remembered came, and how much it was."""
+        before = self._forgotten
+        for bucket in self._buckets:
+            yield bucket.latest, bucket.total - before
+            before = bucket.total
 
     def fits(self, now: int, window_ns: int, max_calls: int) -> bool:
         """Whether one more event at `now` keeps the limit."""

@@ -82,6 +82,11 @@ def compile_pattern(text: str) -> Pattern:
     return Pattern(text, tokens, literals, prefix, matches)
 
 
+def join_literals(parts: Iterable[str]) -> Pattern:
+    """Return the pattern of names that consist of `parts`, with anything between them."""
+    return compile_pattern("*".join(re.sub(r"([*?@\\])", r"\\\1", part) for part in parts))
+
+
 def build_table(entries: Iterable[tuple[Pattern, T]]) -> Table[T]:
     """Order `entries` by who decides: most literal characters first, then the longer literal prefix, `*` last.
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 SERVER_REQUESTS: Final = ("sampling/createMessage", "elicitation/create", "roots/list")
 
 _TOOLS: Final = 'it is governed by "tools"'
-_RESOURCES: Final = 'resources are governed by "default" in this release'
-_PROMPTS: Final = 'prompts are governed by "default" in this release'
+_RESOURCES: Final = 'it is governed by "resources"'
+_PROMPTS: Final = 'it is governed by "prompts"'
 _SERVER: Final = 'it is governed by "server_requests"'
 _PROTOCOL: Final = "it belongs to the protocol itself, and no key governs it"
 
@@ -28,7 +28,7 @@ KNOWN_METHODS: Final[dict[str, str]] = {
     "subscriptions/listen": _RESOURCES,
     "prompts/list": _PROMPTS,
     "prompts/get": _PROMPTS,
-    "completion/complete": 'what it completes is governed by "default" in this release',
+    "completion/complete": 'what it completes is governed by "prompts" and "resources"',
     **dict.fromkeys(SERVER_REQUESTS, _SERVER),
     **dict.fromkeys(
         (

@@ -5,20 +5,39 @@ The only definition of the format; what the keys mean together is decided where 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializationInfo,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from mcpguard.policy.limits import window_seconds
+from mcpguard.policy.canonical import canonical
+from mcpguard.policy.limits import CALENDAR_WINDOWS, window_seconds
 from mcpguard.policy.match import PatternError, compile_pattern
 from mcpguard.policy.methods import KNOWN_METHODS
+from mcpguard.policy.operators import UNSET, Op, ValueProblem, prepare
+from mcpguard.policy.paths import PathError, parse_path
 
 if TYPE_CHECKING:
     from pydantic.config import JsonDict
 
 IN_OUR_WORDS = "policy"
 """The type of those pydantic errors whose message needs no translation."""
+
+CANONICAL: Final = "canonical"
+"""The context in which JSON values of a policy are written canonically, as text: two different values never look alike."""
 
 Effect: TypeAlias = Literal["allow", "deny"]
 Action: TypeAlias = Literal["allow", "deny", "hide", "require_approval"]
@@ -30,6 +49,8 @@ _RISK_CATEGORIES = ("@read", "@write", "@execute", "@destructive", "@financial")
 _WINDOWS = "`second`, `minute`, `hour`, `day`, `week`, a whole number of seconds, or text like `90s`, `15m`, `6h`, `7d`"
 _WINDOW_TEXT = "second|minute|hour|day|week|0*[1-9][0-9]{0,8}[smhd]"
 _MAX_DIGITS = 18
+_MAX_NUMBER = 400
+_MAX_DOUBLE = 2**1024 - 2**971
 
 
 class _Given:
@@ -91,6 +112,45 @@ def _pattern(value: str) -> str:
     return value
 
 
+def _path(value: str) -> str:
+    try:
+        parse_path(value)
+    except PathError as error:
+        raise _refusal(str(error), shows_value=True) from None
+    return value
+
+
+def _single_path(value: str) -> str:
+    if parse_path(_path(value)).has_many:
+        raise _refusal("a limit is charged once for each call, so this path takes no `*`")
+    return value
+
+
+def _per(value: str) -> str:
+    return value if value == "tool" else _single_path(value)
+
+
+def _json(value: object) -> object:
+    """Give a JSON value with numbers as `int` and `Decimal`, which compare by their exact value.
+
+    Raises:
+        PydanticCustomError: it holds a number that no JSON parser could give to a server.
+    """
+    match value:
+        case dict():
+            return {key: _json(item) for key, item in value.items()}
+        case list():
+            return [_json(item) for item in value]
+        case float():
+            return _json(Decimal(repr(value)))
+        case Decimal() if (
+            not value.is_finite() or abs(value) > _MAX_DOUBLE or len(value.as_tuple().digits) > _MAX_NUMBER
+        ):
+            raise _refusal("a number here is finite, at most the largest double, and has at most 400 digits")
+        case _:
+            return value
+
+
 def _method(value: str) -> str:
     pattern = compile_pattern(_pattern(value))
     governed = KNOWN_METHODS.get(pattern.prefix) if pattern.is_exact else None
@@ -100,6 +160,11 @@ def _method(value: str) -> str:
     return value
 
 
+def _canonical(value: object, info: SerializationInfo) -> object:
+    return canonical(value) if info.context == CANONICAL else value
+
+
+_AS_TEXT: Final = PlainSerializer(_canonical, when_used="json")
 Name: TypeAlias = Annotated[str, AfterValidator(_pattern)]
 Window: TypeAlias = Annotated[
     int,
@@ -123,11 +188,58 @@ class Part(BaseModel):
     comment: Annotated[str | None, _Given()] = Field(default=None, alias="$comment", exclude=True, description=_REMARK)
 
 
-class Limit(Part):
-    """So many calls in any stretch of a window."""
+class Condition(Part):
+    """A test on one argument: yes, no or unsure."""
 
-    NOUN: ClassVar[str] = "a limit"
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"cost", "per", "align"})
+    NOUN: ClassVar[str] = "a condition"
+
+    path: Annotated[str, AfterValidator(_path)] = Field(
+        description="Where the argument stands: args.a.b, args.items.*.id, or a JSON Pointer from the arguments."
+    )
+    op: Op = Field(description="How the argument is compared with the value.")
+    value: Annotated[Any, _AS_TEXT] = Field(
+        default_factory=lambda: UNSET, validate_default=True, description="What it is compared with."
+    )
+
+    @field_validator("value", mode="plain")
+    @classmethod
+    def _fits(cls, value: object, info: ValidationInfo) -> object:
+        op = info.data.get("op")
+        if op is None:
+            return value
+        if not isinstance(value, str):
+            value = _json(value)
+        try:
+            prepare(op, value)
+        except ValueProblem as problem:
+            raise _refusal(str(problem), shows_value=value is not UNSET) from None
+        return value
+
+
+class Rule(Part):
+    """Conditions that are judged together: the rule is what all of them say."""
+
+    NOUN: ClassVar[str] = "a rule"
+
+    conditions: tuple[Condition, ...] = Field(strict=False, description="Conditions that all have to hold; none: yes.")
+    on_deny: Annotated[str | None, _Given()] = Field(
+        default=None, description="Why; shown to the agent when the rule refuses a call."
+    )
+
+
+class ApprovalRule(Part):
+    """Conditions under which a person is asked."""
+
+    NOUN: ClassVar[str] = "an approval rule"
+
+    conditions: tuple[Condition, ...] = Field(strict=False, description="Conditions that all have to hold; none: yes.")
+    reason: Annotated[str | None, _Given()] = Field(default=None, description="Why a person is asked.")
+
+
+class PlainLimit(Part):
+    """So many uses in any stretch of a window."""
+
+    NOUN: ClassVar[str] = "a limit of a resource or prompt"
 
     counter: Annotated[str | None, _Given(), AfterValidator(_counter)] = Field(
         default=None,
@@ -135,9 +247,32 @@ class Limit(Part):
         json_schema_extra={"pattern": "^[^/]"},
     )
     window: Window = Field(description="How long a call counts: the window slides.")
-    max: int = Field(ge=0, description="How many calls any stretch of the window may hold; 0 is never.")
+    max: int = Field(ge=0, description="How much any stretch of the window may hold; 0 is never.")
     scope: Literal["session", "grant"] = Field(
         default="session", description="Who shares the counter: this run, or every run under the same grant."
+    )
+    align: Annotated[Literal["calendar"] | None, _Given()] = Field(
+        default=None, description="Windows that begin with the minute, hour, day or week in UTC; absent: they slide."
+    )
+
+    @field_validator("align", mode="after")
+    @classmethod
+    def _aligns(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("window", 60) not in CALENDAR_WINDOWS:
+            raise _refusal("only the windows `minute`, `hour`, `day` and `week` can follow the calendar")
+        return value
+
+
+class Limit(PlainLimit):
+    """So many calls, or so much of what they ask for, in any stretch of a window."""
+
+    NOUN: ClassVar[str] = "a limit"
+
+    cost: Annotated[str | None, _Given(), AfterValidator(_single_path)] = Field(
+        default=None, description="The path of a number that is added up instead of calls."
+    )
+    per: Annotated[str | None, _Given(), AfterValidator(_per)] = Field(
+        default=None, description='A path: one counter for each value found there; or "tool": one for each tool.'
     )
 
 
@@ -154,13 +289,19 @@ class Tool(Part):
     """What holds for the tools that one name or pattern decides."""
 
     NOUN: ClassVar[str] = "a tool"
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"require", "deny_if", "approve_if", "arguments"})
-
     action: Action = Field(
         default="allow", description="What happens to a call: allow, deny, hide or require_approval."
     )
     reason: Annotated[str | None, _Given()] = Field(
         default=None, description="Why; shown to the agent when a call is refused, and in the log."
+    )
+    require: tuple[Rule, ...] = Field(default=(), strict=False, description="Rules that all have to hold.")
+    deny_if: tuple[Rule, ...] = Field(default=(), strict=False, description="Rules of which none may hold.")
+    approve_if: tuple[ApprovalRule, ...] = Field(
+        default=(), strict=False, description="Rules under which a person has to approve the call."
+    )
+    arguments: Annotated[Annotated[dict[str, Any], AfterValidator(_json), _AS_TEXT] | None, _Given()] = Field(
+        default=None, description="A JSON Schema (2020-12) for the arguments; a keyword implies the type it judges."
     )
     limits: tuple[Limit, ...] = Field(default=(), strict=False, description="Limits that all have to hold.")
     rate_limit: Annotated[
@@ -181,9 +322,38 @@ class AllTools(Part):
     """What holds for every call that is not already refused, in addition."""
 
     NOUN: ClassVar[str] = "`all_tools`"
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"require", "deny_if"})
 
+    require: tuple[Rule, ...] = Field(default=(), strict=False, description="Rules that have to hold for every call.")
+    deny_if: tuple[Rule, ...] = Field(
+        default=(), strict=False, description="Rules of which none may hold for any call."
+    )
     limits: tuple[Limit, ...] = Field(default=(), strict=False, description="Limits that every call is charged on.")
+
+
+class Use(Part):
+    """What holds for the resources or prompts that one name or pattern decides."""
+
+    NOUN: ClassVar[str] = "a resource or prompt"
+
+    action: Action = Field(default="allow", description="What happens to it: allow, deny, hide or require_approval.")
+    reason: Annotated[str | None, _Given()] = Field(
+        default=None, description="Why; shown to the agent when it is refused, and in the log."
+    )
+    limits: tuple[PlainLimit, ...] = Field(default=(), strict=False, description="Limits that all have to hold.")
+
+
+Uses: TypeAlias = Annotated[dict[Name, Use], BeforeValidator(_without_comment)]
+
+
+class Audit(Part):
+    """What the decision log holds of a call."""
+
+    NOUN: ClassVar[str] = "`audit`"
+
+    arguments: Literal["digest", "keys", "masked", "full"] = Field(
+        default="digest",
+        description="Of the arguments: a keyed digest, also their keys, also types and lengths, or all of them.",
+    )
 
 
 class ServerRequests(Part):
@@ -208,7 +378,7 @@ class PolicyFile(Part):
     """A policy that mcpguard enforces in front of an MCP server."""
 
     NOUN: ClassVar[str] = "a policy"
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"resources", "prompts", "approval", "drift", "audit"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"approval", "drift"})
 
     schema_uri: Annotated[str | None, _Given()] = Field(
         default=None, alias="$schema", exclude=True, description="The JSON Schema for editors; it means nothing here."
@@ -227,6 +397,16 @@ class PolicyFile(Part):
         description="The tools by name or pattern (`*`, `?`; `\\` escapes); {} allows.",
         json_schema_extra={"properties": {_COMMENT: _COMMENT_SCHEMA}},
     )
+    resources: Annotated[Uses | None, _Given()] = Field(
+        default=None,
+        description="The resources by URI or pattern; absent: as `default`.",
+        json_schema_extra={"properties": {_COMMENT: _COMMENT_SCHEMA}},
+    )
+    prompts: Annotated[Uses | None, _Given()] = Field(
+        default=None,
+        description="The prompts by name or pattern; absent: as `default`.",
+        json_schema_extra={"properties": {_COMMENT: _COMMENT_SCHEMA}},
+    )
     server_requests: ServerRequests = Field(
         default_factory=ServerRequests, description="Which requests of the server may pass to the client."
     )
@@ -237,6 +417,7 @@ class PolicyFile(Part):
             json_schema_extra={"properties": {_COMMENT: _COMMENT_SCHEMA}},
         )
     )
+    audit: Audit = Field(default_factory=Audit, description="What the decision log holds.")
     listing: Literal["callable", "all"] = Field(
         default="callable", alias="list", description="Which tools a list shows: the callable ones, or denied ones too."
     )

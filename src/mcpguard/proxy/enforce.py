@@ -11,7 +11,16 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcpguard.policy.canonical import canonical
-from mcpguard.policy.decision import Decision, PromptUse, Reason, ResourceUse, Verdict
+from mcpguard.policy.decision import (
+    Decision,
+    PromptUse,
+    Reason,
+    ResourceUse,
+    TemplateUse,
+    ToolCall,
+    Verdict,
+    unresolvable,
+)
 from mcpguard.policy.evaluate import (
     decide,
     evaluate,
@@ -20,7 +29,9 @@ from mcpguard.policy.evaluate import (
     visible,
     visible_prompt,
     visible_resource,
+    visible_template,
 )
+from mcpguard.policy.rendering import render_arguments
 from mcpguard.protocol.wire import CLIENT, printable
 from mcpguard.stores.audit import LogError, cut
 from mcpguard.stores.counters import CHARGED, CounterStore, Exhausted
@@ -83,6 +94,7 @@ class Enforcer:
         log: DecisionLog | None = None,
         log_optional: bool = False,
         complain: Callable[[str], None] = lambda _: None,
+        resolve: Callable[[str], str | None] = unresolvable,
     ) -> None:
         self._policy = policy
         self._counters = counters
@@ -95,17 +107,24 @@ class Enforcer:
         self._log = log
         self._log_optional = log_optional
         self._complain = complain
+        self._resolve = resolve
         self._complained = False
         self._decisions = 0
-        self._admitted_grounds: dict[str, str] = {}
+        self._admitted_grounds: dict[str, tuple[Decision, str]] = {}
 
     # What a session must know
 
     def shows(self, method: str, name: str) -> bool:
         """Whether the list that `method` gives may show the item of this name."""
-        if method == "tools/list":
-            return visible(self._policy, name)
-        return visible_prompt(self._policy, name) if method == "prompts/list" else visible_resource(self._policy, name)
+        match method:
+            case "tools/list":
+                return visible(self._policy, name)
+            case "prompts/list":
+                return visible_prompt(self._policy, name)
+            case "resources/templates/list":
+                return visible_template(self._policy, name)
+            case _:
+                return visible_resource(self._policy, name)
 
     def permits_resource(self, uri: str) -> bool:
         """Whether the policy lets this resource be read, limits aside."""
@@ -130,7 +149,9 @@ class Enforcer:
         try:
             decision = self._decide(request)
             if decision.effect == "allow":
-                outcome = self._counters.charge(decision.charges, now_ns) if decision.charges else CHARGED
+                outcome = (
+                    self._counters.charge(decision.charges, now_ns, self._wall_clock()) if decision.charges else CHARGED
+                )
                 verdict = ADMITTED if outcome is CHARGED else _exhausted(request.subject, outcome)
             else:
                 verdict = _refused(request, decision)
@@ -151,7 +172,12 @@ class Enforcer:
             return Decision("deny", "", (Reason(code, "", message),))
         match request.kind:
             case "tool":
-                return decide(self._policy, request.subject)
+                ruling = decide(self._policy, request.subject)
+                if type(ruling) is Decision:
+                    return ruling
+                return evaluate(self._policy, ToolCall(request.subject, request.arguments or {}, self._resolve))
+            case "resource" if request.method == "completion/complete" and "{" in request.subject:
+                return evaluate(self._policy, TemplateUse(request.subject))
             case "resource":
                 return evaluate(self._policy, ResourceUse(request.subject))
             case "prompt":
@@ -170,6 +196,9 @@ class Enforcer:
         digest = "null"
         if request.arguments is not None:
             digest = f'"{recorder.digest(canonical(request.arguments))}"'
+            shown = render_arguments(request.arguments, self._policy.audit)
+            if shown is not None:
+                digest += f',"arguments":{shown}'
         effect = "allow" if verdict.admitted else "hide" if verdict.hidden else "deny"
         return recorder.line(
             "decision",
@@ -203,11 +232,12 @@ class Enforcer:
         """Give the rules behind a verdict, and what was charged."""
         if verdict is ADMITTED:
             known = self._admitted_grounds.get(decision.entry)
-            if known is None:
+            # Decisions by rules are made anew for each call, and each may be charged otherwise.
+            if known is None or known[0] is not decision:
                 charges = [_charge_record(charge) for charge in decision.charges]
-                known = f'"code":null,"reasons":[],"charges":{dumps(charges, separators=(",", ":"))}'
+                known = (decision, f'"code":null,"reasons":[],"charges":{dumps(charges, separators=(",", ":"))}')
                 self._admitted_grounds[decision.entry] = known
-            return known
+            return known[1]
         rules = [reason.rule for reason in decision.reasons] or [verdict.rule]
         return f'"code":"{verdict.code}","reasons":{dumps(rules, separators=(",", ":"))},"charges":[]'
 
@@ -293,6 +323,8 @@ def _exhausted(subject: str, outcome: object) -> Verdict:
     window = _WINDOWS.get(charge.window_s, f"{charge.window_s} seconds")
     name = printable(subject).strip("`")
     limit = f"counter {charge.counter} allows {charge.max} per {window}"
+    if outcome.full:
+        limit = f"counter {charge.counter} has as many different keys as it can hold"
     if outcome.retry_after_ns is None:
         text = f"mcpguard: {name} rate limited: {limit}, so it never passes. Do not retry."
         wait_ms = None
@@ -317,6 +349,7 @@ def _charge_record(charge: Charge) -> dict[str, object]:
         "window_s": charge.window_s,
         "max": charge.max,
         "scope": charge.scope,
+        **({} if charge.amount == 1 else {"amount": float(charge.amount)}),
     }
 
 

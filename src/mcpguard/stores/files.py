@@ -6,6 +6,7 @@ something to report.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -14,8 +15,8 @@ import jiter
 from pydantic import ValidationError
 
 from mcpguard.errors import Finding, PolicyError
-from mcpguard.policy.compile import Policy, compile_policy, limits_of, pointer
-from mcpguard.policy.model import Limit, PolicyFile
+from mcpguard.policy.compile import Policy, compile_policy, limits_of, pointer, rules_of
+from mcpguard.policy.model import PlainLimit, PolicyFile
 from mcpguard.stores.text import Position, Remark, printable
 
 if TYPE_CHECKING:
@@ -49,13 +50,25 @@ def load_policy(path: Path) -> LoadedPolicy:
     Raises:
         PolicyError: with every error of the file, in the order of their positions.
     """
+    # A large policy is hundreds of thousands of objects that all stay: looking for garbage among them takes three times
+    # as long as making them.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _loaded(path)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _loaded(path: Path) -> LoadedPolicy:
     suffix = path.suffix.lower()
     if suffix not in {".json", ".yaml", ".yml"}:
         raise _refusal(path, "a policy file ends in `.json`, `.yaml` or `.yml`")
     content = _content(path)
     if suffix == ".json":
         try:
-            data = jiter.from_json(content, catch_duplicate_keys=True, allow_inf_nan=False)
+            data = jiter.from_json(content, catch_duplicate_keys=True, allow_inf_nan=False, float_mode="decimal")
         except ValueError as error:
             raise _explained(path, _read(path, content, suffix), str(error)) from None
     else:
@@ -142,12 +155,24 @@ def _notes(document: PolicyFile) -> Iterator[str]:
     long = [rule for rule, limit in limits if limit.window >= _DAY_S]
     if long:
         yield f"counters live in memory: a window of a day or more starts anew with every run ({_some(long)})"
-    granted = [rule for rule, limit in limits if isinstance(limit, Limit) and limit.scope == "grant"]
+    granted = [rule for rule, limit in limits if isinstance(limit, PlainLimit) and limit.scope == "grant"]
     if granted:
         yield f"counters live in memory: the scope `grant` reaches no further than one run ({_some(granted)})"
-    asking = [pointer("tools", name) for name, tool in document.tools.items() if tool.action == "require_approval"]
+    asking = [
+        pointer(section, name)
+        for section, entries in (
+            ("tools", document.tools),
+            ("resources", document.resources or {}),
+            ("prompts", document.prompts or {}),
+        )
+        for name, entry in entries.items()
+        if entry.action == "require_approval"
+    ]
+    asking += [rule for rule, kind in rules_of(document) if kind == "approve_if"]
     if asking:
         yield f"this release cannot ask a person: what needs approval is refused ({_some(asking)})"
+    if document.audit.arguments == "full":
+        yield "the decision log will hold every argument as it was sent (`/audit/arguments`)"
 
 
 def _some(rules: list[str]) -> str:

@@ -12,7 +12,7 @@ from itertools import accumulate
 from json.decoder import JSONDecodeError, JSONDecoder
 from typing import Final, NoReturn
 
-from mcpguard.stores.text import MAX_DEPTH, Place, Position, Reading, quoted, step
+from mcpguard.stores.text import MAX_DEPTH, Place, Position, Reading, exact_number, quoted, step
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -155,7 +155,7 @@ class _Reader:
             self._at = start
             self._fail_at_word("expected a number as JSON writes it")
         if found.group(1) or found.group(2):
-            return float(found.group())
+            return exact_number(found.group())
         if len(found.group()) > _MAX_DIGITS:
             self._reading.report(self._position(start), "this number has too many digits", pointer)
             return 0

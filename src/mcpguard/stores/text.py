@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
 MAX_DEPTH: Final = 64
@@ -65,6 +66,14 @@ class Reading:
 def step(pointer: str, key: str | int) -> str:
     """Return the JSON Pointer that goes one step further."""
     return f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
+
+
+def exact_number(text: str) -> Decimal:
+    """Read a number with all of its digits; infinite where its exponent is beyond all bounds."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Decimal("Infinity")
 
 
 def quoted(text: str) -> str:

@@ -10,14 +10,41 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-from mcpguard.policy.model import IN_OUR_WORDS, AllTools, Limit, Part, PolicyFile, RateLimit, ServerRequests, Tool
+from mcpguard.policy.model import (
+    IN_OUR_WORDS,
+    AllTools,
+    ApprovalRule,
+    Audit,
+    Condition,
+    Limit,
+    Part,
+    PlainLimit,
+    PolicyFile,
+    RateLimit,
+    Rule,
+    ServerRequests,
+    Tool,
+    Use,
+)
 from mcpguard.stores.text import Position, Reading, Remark, quoted, step
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-_OBJECTS: Final[tuple[type[Part], ...]] = (PolicyFile, Tool, Limit, RateLimit, AllTools, ServerRequests)
+_OBJECTS: Final[tuple[type[Part], ...]] = (
+    PolicyFile,
+    Tool,
+    Limit,
+    RateLimit,
+    Rule,
+    ApprovalRule,
+    Condition,
+    AllTools,
+    Use,
+    ServerRequests,
+    Audit,
+)
 _KINDS: Final = {
     "string_type": "a string",
     "int_type": "a whole number",
@@ -82,7 +109,7 @@ def _unknown_key(path: tuple[int | str, ...]) -> str:
     guess = _closest(key, [*known, *owner.NOT_YET])
     if guess:
         return f"unknown key {quoted(key)} in {owner.NOUN}; did you mean `{guess}`?"
-    homes = [home.NOUN for home in _OBJECTS if key in _keys(home)]
+    homes = [home.NOUN for home in _OBJECTS if home is not PlainLimit and key in _keys(home)]
     if homes:
         return f"unknown key {quoted(key)} in {owner.NOUN}; it belongs in {_either(homes)}"
     return f"unknown key {quoted(key)} in {owner.NOUN}; it can have {_either([f'`{name}`' for name in known], 'and')}"
@@ -109,6 +136,18 @@ def _owner(path: tuple[int | str, ...]) -> type[Part]:
             return AllTools
         case ("server_requests",):
             return ServerRequests
+        case ("audit",):
+            return Audit
+        case ("resources" | "prompts", _):
+            return Use
+        case ("resources" | "prompts", _, "limits", int()):
+            return PlainLimit
+        case (*_, "conditions", int()):
+            return Condition
+        case (*_, "require" | "deny_if", int()):
+            return Rule
+        case (*_, "approve_if", int()):
+            return ApprovalRule
         case (*_, "limits", int()):
             return Limit
         case (*_, "rate_limit"):
@@ -128,7 +167,7 @@ def _subject(path: tuple[int | str, ...]) -> str:
 
 
 def _is_tool(path: tuple[int | str, ...]) -> bool:
-    return len(path) == 2 and path[0] == "tools"
+    return len(path) == 2 and path[0] in {"tools", "resources", "prompts"}
 
 
 def _keys(owner: type[Part]) -> list[str]:

@@ -23,7 +23,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from mcpguard.stores.text import MAX_DEPTH, Place, Position, Reading, quoted, step
+from mcpguard.stores.text import MAX_DEPTH, Place, Position, Reading, exact_number, quoted, step
 
 if TYPE_CHECKING:
     from ruamel.yaml.error import StreamMark
@@ -219,7 +219,7 @@ def _resolved(text: str) -> object:
         return int(text)
     if _OCTAL.fullmatch(text) or _HEXADECIMAL.fullmatch(text):
         return int(text, 0)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    return exact_number(text) if _FLOAT.fullmatch(text) else text
 
 
 def _position(mark: StreamMark) -> Position:
