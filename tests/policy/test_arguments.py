@@ -114,7 +114,7 @@ def test_a_schema_that_says_something_else_than_it_seems_is_refused(schema: Json
     assert words in found.message
 
 
-def test_the_first_problem_in_the_order_of_places_is_told() -> None:
+def test_one_problem_is_told() -> None:
     shape = compile_schema({"required": ["b"], "properties": {"memo": {"minLength": 10}}})
     assert shape.problem_in({"memo": "x", "b": 1}) == 'args.memo: "x" is shorter than 10 characters'
     assert shape.problem_in({"memo": "x" * 500}).startswith('the arguments: "b" is a required property')
@@ -155,6 +155,26 @@ def test_a_key_that_could_be_taken_for_a_property_is_refused(schema: Json, argum
 )
 def test_keys_elsewhere_are_nobodys_alias(schema: Json, arguments: Json) -> None:
     assert not compile_schema(schema).problem_in(arguments)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            {"required": ["b"], "properties": {"x": {"minLength": 3}, "y": {"minLength": 3}}},
+            {"properties": {"y": {"minLength": 3}, "x": {"minLength": 3}}, "required": ["b"]},
+        ),
+        (of({"minLength": 3, "pattern": "^b"}), of({"pattern": "^b", "minLength": 3})),
+    ],
+)
+def test_the_order_of_keys_does_not_change_what_is_told(one: Json, other: Json) -> None:
+    wrong: Json = {"x": "a", "y": "a"}
+    assert compile_schema(one).problem_in(wrong) == compile_schema(other).problem_in(wrong) != ""
+
+
+def test_many_problems_take_no_longer_than_one() -> None:
+    shape = compile_schema(of({"items": {"type": "integer"}}))
+    assert shape.problem_in({"x": ["a"] * 200_000}) == 'args.x.0: "a" is not of type "integer"'
 
 
 def test_what_is_remembered_of_a_recursive_schema_does_not_grow_with_the_arguments() -> None:

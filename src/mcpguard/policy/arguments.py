@@ -6,7 +6,6 @@ The library that does so is imported when a policy has such a schema, and not be
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from mcpguard.policy.paths import Place, alias_among, place_text
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator, ValidationError
 
 _MAX_REGEX_BYTES: Final = 1 << 20
-_MOST_ERRORS: Final = 1000
 _SHOWN: Final = 160
 
 
@@ -53,12 +51,15 @@ class Shape:
         alias = _alias_in(self._keys, arguments, ())
         if alias is not None:
             return alias_sentence(*alias)
+        from jsonschema_rs import ValidationError
+
         try:
-            if self._validator.is_valid(arguments):
-                return ""
-            return min(map(_sentence, islice(self._validator.iter_errors(arguments), _MOST_ERRORS)))[1]
+            self._validator.validate(arguments)
+        except ValidationError as error:
+            return _sentence(error)
         except UnicodeEncodeError:  # half of a surrogate pair, which no text from the wire holds
             return "the arguments are no Unicode text"
+        return ""
 
 
 def compile_schema(schema: dict[str, Any]) -> Shape:
@@ -91,10 +92,10 @@ def _validator(schema: dict[str, Any]) -> Draft202012Validator:
         raise SchemaError((Problem(tuple(error.instance_path), f"`arguments`: {error.message}"),)) from None
 
 
-def _sentence(error: ValidationError) -> tuple[str, str]:
+def _sentence(error: ValidationError) -> str:
     place = tuple(error.instance_path)
     where = place_text(place) if place else "the arguments"
-    return where, f"{shortened(where)}: {shortened(error.message, _SHOWN)}"
+    return f"{shortened(where)}: {shortened(error.message, _SHOWN)}"
 
 
 class _Keys:

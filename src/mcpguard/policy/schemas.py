@@ -90,7 +90,7 @@ def inner_schemas(keyword: str, value: object) -> Iterator[tuple[Steps, object]]
 
 
 def tightened(schema: Schema, *, strict: bool = True) -> Schema:
-    """Return a schema in which every keyword implies the type that it judges.
+    """Return a schema in which every keyword implies the type that it judges, with its keys in one order.
 
     Under `not` strictness turns round.  `then` has to hold wherever the condition holds by the standard, `else` wherever it
     fails by ours.
@@ -98,7 +98,7 @@ def tightened(schema: Schema, *, strict: bool = True) -> Schema:
     if isinstance(schema, bool):
         return schema
     tight: dict[str, Any] = {}
-    for keyword, value in schema.items():
+    for keyword, value in sorted(schema.items()):
         if keyword in _REMARKS or keyword in {"if", "then", "else"}:
             continue
         if keyword in _ONE:
@@ -106,7 +106,7 @@ def tightened(schema: Schema, *, strict: bool = True) -> Schema:
         elif keyword in _LIST:
             tight[keyword] = [tightened(inner, strict=strict) for inner in value]
         elif keyword in _MAP:
-            tight[keyword] = {name: tightened(inner, strict=strict) for name, inner in value.items()}
+            tight[keyword] = {name: tightened(inner, strict=strict) for name, inner in sorted(value.items())}
         else:
             tight[keyword] = value
     implied = _implied(schema)
