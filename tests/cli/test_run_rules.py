@@ -69,8 +69,8 @@ def test_costs_are_added_up_and_keys_are_counted_apart(start: StartGuard, log: P
         peer.close_stdin()
         peer.wait()
     text = log.read_text()
-    assert '"amount":0.1' in text
-    assert "ann" not in text.casefold().replace("channel", "")
+    assert '"amount"' not in text
+    assert "bob" not in text.casefold()
 
 
 def test_paths_are_followed_through_links_from_where_the_guard_was_started(start: StartGuard, tmp_path: Path) -> None:

@@ -377,6 +377,21 @@ def test_one_more_rule_or_limit_never_allows_more(
         assert judge(policy, name, arguments).effect == "allow"
 
 
+@given(POLICIES, NAMES, ARGUMENTS, st.data())
+def test_a_stricter_action_never_allows_more(policy: Json, name: str, arguments: Json, data: st.DataObject) -> None:
+    tools = policy.get("tools", {})
+    if not tools:
+        return
+    entry = data.draw(st.sampled_from(sorted(tools)))
+    actions = ["allow", "require_approval", "deny", "hide"]
+    loose, strict = sorted(data.draw(st.tuples(st.integers(0, 3), st.integers(0, 3))))
+    before, after = (
+        policy | {"tools": tools | {entry: tools[entry] | {"action": actions[level]}}} for level in (loose, strict)
+    )
+    if judge(after, name, arguments).effect == "allow":
+        assert judge(before, name, arguments).effect == "allow"
+
+
 @given(POLICIES, NAMES, ARGUMENTS)
 def test_what_is_hidden_is_refused_and_what_passes_is_listed(policy: Json, name: str, arguments: Json) -> None:
     compiled = compile_policy(PolicyFile.model_validate(policy))

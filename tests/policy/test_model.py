@@ -156,7 +156,7 @@ def test_values_are_json_with_exact_numbers(value: object, kept: object) -> None
     assert policy.tools["a"].require[0].conditions[0].value == kept
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), Decimal("1e400"), Decimal("0." + "1" * 401)])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), Decimal("1e400"), Decimal("0." + "1" * 401), 2**1024])
 def test_a_number_that_no_call_can_hold_is_refused(value: object) -> None:
     ((loc, kind),) = errors(conditioned(value=value))
     assert (loc[-1], kind) == ("value", IN_OUR_WORDS)

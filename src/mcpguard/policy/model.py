@@ -147,6 +147,8 @@ def _json(value: object) -> object:
             not value.is_finite() or abs(value) > _MAX_DOUBLE or len(value.as_tuple().digits) > _MAX_NUMBER
         ):
             raise _refusal("a number here is finite, at most the largest double, and has at most 400 digits")
+        case int() if abs(value) > _MAX_DOUBLE:
+            raise _refusal("a number here is at most the largest double, as in a call")
         case _:
             return value
 

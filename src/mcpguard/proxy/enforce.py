@@ -234,7 +234,8 @@ class Enforcer:
             known = self._admitted_grounds.get(decision.entry)
             # Decisions by rules are made anew for each call, and each may be charged otherwise.
             if known is None or known[0] is not decision:
-                charges = [_charge_record(charge) for charge in decision.charges]
+                full = self._policy.audit == "full"
+                charges = [_charge_record(charge, with_amount=full) for charge in decision.charges]
                 known = (decision, f'"code":null,"reasons":[],"charges":{dumps(charges, separators=(",", ":"))}')
                 self._admitted_grounds[decision.entry] = known
             return known[1]
@@ -342,14 +343,15 @@ def _exhausted(subject: str, outcome: object) -> Verdict:
     )
 
 
-def _charge_record(charge: Charge) -> dict[str, object]:
+def _charge_record(charge: Charge, *, with_amount: bool) -> dict[str, object]:
+    # An amount comes from the arguments, and so does a key: the log holds the one only with all of them, the other never.
     return {
         "counter": charge.counter,
         "rule": charge.rule,
         "window_s": charge.window_s,
         "max": charge.max,
         "scope": charge.scope,
-        **({} if charge.amount == 1 else {"amount": float(charge.amount)}),
+        **({"amount": float(charge.amount)} if with_amount and charge.amount != 1 else {}),
     }
 
 
