@@ -12,7 +12,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpguard.policy.decision import Decision, ToolCall
@@ -317,6 +317,7 @@ def model(policy: Json, name: str, arguments: Json) -> str:
 # The laws
 
 
+@settings(deadline=None)
 @given(POLICIES, NAMES, ARGUMENTS)
 def test_the_slow_model_agrees(policy: Json, name: str, arguments: Json) -> None:
     decision = judge(policy, name, arguments)
@@ -325,12 +326,14 @@ def test_the_slow_model_agrees(policy: Json, name: str, arguments: Json) -> None
     assert decision.effect == "allow" or not decision.charges
 
 
+@settings(deadline=None)
 @given(CONDITIONS, ARGUMENTS, st.sampled_from(["require", "deny_if"]))
 def test_the_slow_model_agrees_about_one_condition(condition: Json, arguments: Json, where: str) -> None:
     policy = {"version": "1", "tools": {"t": {where: [{"conditions": [condition]}]}}}
     assert judge(policy, "t", arguments).effect == model(policy, "t", arguments)
 
 
+@settings(deadline=None)
 @given(VALUES, VALUES, st.sampled_from(["require", "deny_if"]), st.sampled_from(["eq", "neq"]))
 def test_the_slow_model_agrees_about_what_is_equal(mine: object, theirs: object, where: str, op: str) -> None:
     condition = {"path": "args.x", "op": op, "value": theirs}
@@ -348,6 +351,7 @@ def shuffled(value: Any, random: Random) -> Any:
     return {key: shuffled(value[key], random) for key in keys}
 
 
+@settings(deadline=None)
 @given(POLICIES, NAMES, ARGUMENTS, st.randoms(use_true_random=False))
 def test_the_order_of_keys_never_matters(policy: Json, name: str, arguments: Json, random: Random) -> None:
     mixed, turned_arguments = shuffled(policy, random), shuffled(arguments, random)
@@ -361,6 +365,7 @@ def test_the_order_of_keys_never_matters(policy: Json, name: str, arguments: Jso
     ]
 
 
+@settings(deadline=None)
 @given(POLICIES, NAMES, ARGUMENTS, st.sampled_from(["require", "deny_if", "approve_if", "limits"]), st.data())
 def test_one_more_rule_or_limit_never_allows_more(
     policy: Json, name: str, arguments: Json, key: str, data: st.DataObject
@@ -377,6 +382,7 @@ def test_one_more_rule_or_limit_never_allows_more(
         assert judge(policy, name, arguments).effect == "allow"
 
 
+@settings(deadline=None)
 @given(POLICIES, NAMES, ARGUMENTS, st.data())
 def test_a_stricter_action_never_allows_more(policy: Json, name: str, arguments: Json, data: st.DataObject) -> None:
     tools = policy.get("tools", {})
@@ -392,6 +398,7 @@ def test_a_stricter_action_never_allows_more(policy: Json, name: str, arguments:
         assert judge(before, name, arguments).effect == "allow"
 
 
+@settings(deadline=None)
 @given(POLICIES, NAMES, ARGUMENTS)
 def test_what_is_hidden_is_refused_and_what_passes_is_listed(policy: Json, name: str, arguments: Json) -> None:
     compiled = compile_policy(PolicyFile.model_validate(policy))
@@ -412,6 +419,7 @@ COERCED: list[Callable[[Any], list[object]]] = [
 ]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["eq", "neq", "in", "not_in", "lt", "lte", "gt", "gte"]),
     st.sampled_from(["main", "true", True, False, 0, 5]),

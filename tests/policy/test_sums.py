@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpguard.policy.limits import EXACT_UP_TO, BucketLog, ExactLog
@@ -16,6 +16,7 @@ from mcpguard.policy.sums import Amount, CalendarSum, SlidingSum, exact, summing
 STEPS = st.lists(st.tuples(st.integers(0, 9), st.one_of(st.integers(0, 5), st.fractions(0, 5))), max_size=50)
 
 
+@settings(deadline=None)
 @given(STEPS, st.integers(1, 20), st.integers(0, 9))
 def test_a_sliding_sum_agrees_with_a_diary(steps: list[tuple[int, Amount]], window: int, most: int) -> None:
     sliding, diary, now = SlidingSum(window), list[tuple[int, Amount]](), 0
