@@ -17,13 +17,13 @@ from mcpguard.policy.operators import OPERATORS, UNSET, ValueProblem, prepare
 
 ABSENT: Final = object()
 
-LINKS = {"/work/link": "/etc", "/srv/real": "/srv/real", "/alias": "/srv/docs"}
+LINKS = {"/home/me/link": "/etc", "/srv/real": "/srv/real", "/alias": "/srv/docs"}
 
 
 def resolve(path: str) -> str | None:
-    """Play a file system with a few symbolic links, seen from /work."""
+    """Play a file system with a few symbolic links, seen from /home/me."""
     if path == ".":
-        return "/work"
+        return "/home/me"
     if "loop" in path:
         return None
     import posixpath
@@ -178,7 +178,15 @@ TABLE: list[tuple[str, object, dict[str, list[object]]]] = [
         "under",
         ["/srv/docs", "data"],
         {
-            "yes": ["/srv/docs", "/srv/docs/a", "/srv/docs/a/../b", "data/x", "/work/data", "//srv/docs/a", "./data/."],
+            "yes": [
+                "/srv/docs",
+                "/srv/docs/a",
+                "/srv/docs/a/../b",
+                "data/x",
+                "/home/me/data",
+                "//srv/docs/a",
+                "./data/.",
+            ],
             "no": ["/etc/passwd", "/srv/docsx", "/srv/docs/../x", "..", "", "/", ABSENT],
             "unsure": [
                 "link/../srv/docs/a",
@@ -200,7 +208,7 @@ TABLE: list[tuple[str, object, dict[str, list[object]]]] = [
     ),
     ("under", "/alias", {"yes": ["/alias/x"], "no": ["/etc"], "unsure": ["/srv/docs/x"]}),
     ("under", "/", {"yes": ["/etc", "x"]}),
-    ("under", "/work", {"yes": ["x"], "unsure": ["/work/link/passwd", "link"]}),
+    ("under", "/home/me", {"yes": ["x"], "unsure": ["/home/me/link/passwd", "link"]}),
     ("under", "/loop", {"unsure": ["/x"]}),
     (
         "not_under",

@@ -35,7 +35,7 @@ def enforcer(parts: dict[str, Any], clocks: Clocks, *, max_keys: int = 10) -> En
         session_id="s",
         parties=SimpleNamespace(client=None, server=None),
         recorder=Recorder(bytes(32), {}, command=[]),
-        resolve=lambda path: path if path.startswith("/") else "/work",
+        resolve=lambda path: path if path.startswith("/") else "/home/me",
     )
 
 
