@@ -45,6 +45,7 @@ def run_command(
     no_log: bool,
     log_optional: bool,
     max_message_bytes: int | None,
+    reload: str | None,
 ) -> None:
     """Run an MCP server behind a policy, over stdio.
 
@@ -64,6 +65,7 @@ def run_command(
             no_log=no_log,
             log_optional=log_optional,
             max_message_bytes=max_message_bytes,
+            reload=reload or "tighten",
         )
     )
     sys.stderr.flush()
@@ -73,16 +75,17 @@ def run_command(
 def _declare_run_options() -> None:
     """Give `run` the options of the one table that its own parser reads, too."""
     for option in options.RUN_OPTIONS:
-        kind: click.IntRange | None = None
-        if option.name == "--max-message-bytes":
-            kind = click.IntRange(options.MIN_MESSAGE_BYTES, options.MAX_MESSAGE_BYTES)
+        kinds: dict[str, click.IntRange | click.Choice[str]] = {
+            "--max-message-bytes": click.IntRange(options.MIN_MESSAGE_BYTES, options.MAX_MESSAGE_BYTES),
+            "--reload": click.Choice(options.RELOAD_MODES),
+        }
         run_command.params.append(
             click.Option(
                 [option.name],
                 is_flag=not option.metavar,
                 metavar=option.metavar or None,
                 required=option.name == "--policy",
-                type=kind,
+                type=kinds.get(option.name),
                 help=option.help,
             )
         )

@@ -26,6 +26,7 @@ class Option:
         return self.name.removeprefix("--").replace("-", "_")
 
 
+RELOAD_MODES: Final = ("tighten", "any", "off")
 MIN_MESSAGE_BYTES: Final = 1024
 MAX_MESSAGE_BYTES: Final = 1 << 30
 
@@ -44,13 +45,19 @@ RUN_OPTIONS: Final = (
         "N",
         "Refuse longer messages of the client.  Default: 8388608 (8 MiB).",
     ),
+    Option(
+        "--reload",
+        "MODE",
+        "What a change of the policy file does to a run: `tighten` applies it if it provably only tightens, `any` always, `off` never.  "
+        "Default: tighten.",
+    ),
 )
 
 
 class RunOptions:
     """What `run` was told."""
 
-    __slots__ = ("command", "grant", "log", "log_optional", "max_message_bytes", "no_log", "policy")
+    __slots__ = ("command", "grant", "log", "log_optional", "max_message_bytes", "no_log", "policy", "reload")
 
     def __init__(
         self,
@@ -62,6 +69,7 @@ class RunOptions:
         no_log: bool = False,
         log_optional: bool = False,
         max_message_bytes: int | None = None,
+        reload: str = "tighten",
     ) -> None:
         self.policy = policy
         self.command = command
@@ -70,6 +78,7 @@ class RunOptions:
         self.no_log = no_log
         self.log_optional = log_optional
         self.max_message_bytes = max_message_bytes
+        self.reload = reload
 
 
 def parse_run(words: list[str]) -> RunOptions | None:
@@ -107,6 +116,9 @@ def parse_run(words: list[str]) -> RunOptions | None:
             return None
         if not MIN_MESSAGE_BYTES <= int(size) <= MAX_MESSAGE_BYTES:
             return None
+    reload = values.get("reload", "tighten")
+    if reload not in RELOAD_MODES:
+        return None
     return RunOptions(
         str(values["policy"]),
         command,
@@ -115,6 +127,7 @@ def parse_run(words: list[str]) -> RunOptions | None:
         no_log="no_log" in values,
         log_optional="log_optional" in values,
         max_message_bytes=int(size) if size is not None else None,
+        reload=str(reload),
     )
 
 

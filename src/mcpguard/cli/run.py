@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from mcpguard.cli.options import RunOptions
     from mcpguard.proxy.enforce import Enforcer
     from mcpguard.proxy.guard import Guard
+    from mcpguard.proxy.reload import Reloader
     from mcpguard.proxy.signals import Signals
     from mcpguard.stores.audit import DecisionLog, Recorder
+    from mcpguard.stores.files import LoadedPolicy
     from mcpguard.stores.silence import SilenceMemory
 
 
@@ -63,7 +65,7 @@ def _run(options: RunOptions, guard: Guard, signals: Signals, command: tuple[str
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
     try:
         signals.interrupt(interrupting=True)
-        enforcer = _enforcer(options, guard, command)
+        enforcer, loaded = _enforcer(options, guard, command)
         signals.interrupt(interrupting=False)
     except Interrupted:
         return guard.run(lambda _: None)
@@ -78,10 +80,19 @@ def _run(options: RunOptions, guard: Guard, signals: Signals, command: tuple[str
         guard.refuse(error.message)
         return int(error.exit_code)
     guard.open(enforcer)
-    return guard.run(_Watch(memory, guard).look)
+
+    from mcpguard.proxy.reload import LOOK_EVERY_S, Reloader
+
+    reloader = Reloader(
+        loaded,
+        options.reload,
+        apply=lambda changed: guard.replace_policy(lambda: enforcer.replace(changed.policy)),
+        tell=guard.tell,
+    )
+    return guard.run(_Watch(memory, guard, reloader).look, LOOK_EVERY_S if options.reload != "off" else None)
 
 
-def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> Enforcer:
+def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> tuple[Enforcer, LoadedPolicy]:
     """Load the policy and open the log.
 
     Raises:
@@ -107,7 +118,7 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> En
         guard.stderr.say(
             f"{options.policy} closes {', '.join(closed)} (default: deny); what it names is open, all else is refused"
         )
-    return Enforcer(
+    enforcer = Enforcer(
         loaded.policy,
         MemoryCounters(),
         clock=boot_clock,
@@ -120,6 +131,7 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> En
         complain=guard.stderr.say,
         resolve=resolver(str(Path.cwd())),
     )
+    return enforcer, loaded
 
 
 def _log(
@@ -162,16 +174,18 @@ def _log(
 
 
 class _Watch:
-    """Keeps what a run finds out about its server for the runs after it."""
+    """Looks after what changes during a run: the policy file, and what it finds out about its server for the runs after it."""
 
-    def __init__(self, memory: SilenceMemory, guard: Guard) -> None:
+    def __init__(self, memory: SilenceMemory, guard: Guard, reloader: Reloader) -> None:
         self._memory = memory
         self._guard = guard
+        self._reloader = reloader
         self._remembered = self._compared = False
 
     def look(self, silent: bool) -> None:  # noqa: FBT001 - a callback with one fact
         import time
 
+        self._reloader.look()
         server = self._guard.session.server
         if silent and not self._remembered:
             self._remembered = True

@@ -112,6 +112,13 @@ class Enforcer:
         self._decisions = 0
         self._admitted_grounds: dict[str, tuple[Decision, str]] = {}
 
+    def replace(self, policy: Policy) -> None:
+        """Judge by another policy from now on; what was counted under a name stays counted."""
+        self._policy = policy
+        self._admitted_grounds.clear()
+        if self._recorder is not None:
+            self._recorder.put_in_force(policy.digest)
+
     # What a session must know
 
     def shows(self, method: str, name: str) -> bool:

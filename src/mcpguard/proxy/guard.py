@@ -97,6 +97,17 @@ class Guard:
         """Earlier runs found that the server says nothing to `server/discover`."""
         self._relay.know_silent()
 
+    def replace_policy(self, apply: Callable[[], None]) -> None:
+        """Let `apply` put another policy in force, and tell the client that lists may have changed."""
+        self._relay.replace(apply)
+
+    def tell(self, event: str, sentence: str) -> None:
+        """Say something to the user, and keep it in the log."""
+        from mcpguard.protocol.commands import Note
+
+        self.stderr.say(sentence)
+        self._relay.note(Note(event, "client", sentence))
+
     def refuse(self, reason: str) -> None:
         """End at once, for there is no policy to go by: everything in flight gets an answer, and the server is taken down."""
         relay = self._relay
@@ -106,10 +117,11 @@ class Guard:
         )
         self._finish(LAST_WORDS_S)
 
-    def run(self, on_change: Callable[[bool], None]) -> int:
+    def run(self, on_change: Callable[[bool], None], look_every_s: float | None = None) -> int:
         """Wait until the run is over, and give its exit status.
 
-        `on_change` is called from time to time, with whether the server was found to be silent to `server/discover`.
+        `on_change` is called when something has changed, and every `look_every_s` seconds, with whether the server was found
+        to be silent to `server/discover`.
         """
         relay = self._relay
         while True:
@@ -123,7 +135,8 @@ class Guard:
             if self._upstream.status is not None or ended:
                 return self._upstream_gone()
             relay.tick()
-            self._wait(self._until_deadline())
+            waits = [wait for wait in (self._until_deadline(), look_every_s) if wait is not None]
+            self._wait(min(waits, default=None))
 
     def _until_deadline(self) -> float | None:
         deadline_ns = self.session.deadline_ns

@@ -144,10 +144,19 @@ class Recorder:
         self._minute = -1
         self.introduce(None, None)
 
+    def put_in_force(self, policy_digest: str) -> None:
+        """Name another policy in every later record."""
+        policy = self._common.get("policy")
+        self._common["policy"] = {**(policy if isinstance(policy, dict) else {}), "digest": policy_digest}
+        self._write_tail()
+
     def introduce(self, client: object, server: object) -> None:
         """Name the client and the server (`clientInfo`, `serverInfo`) in every later record; of long ones, the name and the version."""
         self._common["server"] = {"command": self._command, "info": _bounded(server)}
         self._common["client"] = _bounded(client)
+        self._write_tail()
+
+    def _write_tail(self) -> None:
         self._tail = ("," + dumps(self._common, separators=(",", ":"))[1:] + "\n").encode("ascii")
 
     def digest(self, canonical_arguments: str) -> str:

@@ -1,0 +1,85 @@
+"""Decides what becomes of a policy file that changes while it is in force.
+
+Only what provably tightens is applied under a running server: an agent with a guarded file tool must not be able to open its
+own door.  A file that cannot be used leaves the policy in force as it is.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, TypeAlias
+
+from mcpguard.errors import PolicyError
+from mcpguard.policy.compare import loosened
+from mcpguard.stores.files import load_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Final
+
+    from mcpguard.stores.files import LoadedPolicy
+
+Signature: TypeAlias = tuple[int, ...] | None
+
+LOOK_EVERY_S: Final = 1.0
+
+
+class Reloader:
+    """Watches the file of the policy in force.  `mode` is `tighten`, `any` or `off`.
+
+    `apply` puts another policy in force; `tell` says one line to the user and keeps it in the log: (event, sentence).
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedPolicy,
+        mode: str,
+        *,
+        apply: Callable[[LoadedPolicy], None],
+        tell: Callable[[str, str], None],
+    ) -> None:
+        self._loaded = loaded
+        self._mode = mode
+        self._apply = apply
+        self._tell = tell
+        self._seen = signature(loaded.path)
+
+    def look(self) -> None:
+        """Look whether the file is another one than last time; if so, apply it or say why not."""
+        if self._mode == "off":
+            return
+        now = signature(self._loaded.path)
+        if now == self._seen:
+            return
+        self._seen = now
+        try:
+            changed = load_policy(self._loaded.path)
+        except PolicyError as error:
+            self._tell("policy_unusable", f"{error.findings[0]}; the policy that was in force stays in force")
+            return
+        if changed.digest == self._loaded.digest:
+            return
+        found = loosened(self._loaded.document, changed.document) if self._mode == "tighten" else ()
+        if found:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            self._tell(
+                "policy_waits",
+                f"{changed.path} has changed, and waits for the next run because it may loosen the policy: {found[0]}{more}; "
+                "`--reload any` would have applied it",
+            )
+            return
+        self._apply(changed)
+        self._loaded = changed
+        self._tell("policy_reloaded", f"{changed.path} has changed, and is in force")
+
+
+def signature(path: Path) -> Signature:
+    """Give what changes when a file is written to or replaced; None for what is no regular file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_dev)
