@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["support.guards"]
 
-REAL_SERVERS = {"everything_server", "mcp1_python", "moto_server", "prometheus", "prometheus_server"}
+REAL_SERVERS = {
+    "everything_server",
+    "mcp1_python",
+    "moto_server",
+    "prometheus",
+    "prometheus_server",
+    "redis",
+    "valkey_server",
+}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -79,3 +87,16 @@ def prometheus_server(prometheus: Service, moto_server: Service) -> ServerComman
     """Return how awslabs.prometheus-mcp-server is started here."""
     home = servers.require_server("awslabs-prometheus")
     return servers.prometheus_mcp_command(home, prometheus, moto_server)
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run Debian's Redis, with nothing in it that lasts."""
+    with servers.running_redis(servers.require_server("redis"), tmp_path_factory.mktemp("redis")) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def valkey_server(redis: Service) -> ServerCommand:
+    """Return how awslabs.valkey-mcp-server is started here."""
+    return servers.valkey_mcp_command(servers.require_server("awslabs-valkey"), redis)

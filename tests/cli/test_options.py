@@ -22,6 +22,8 @@ UNDERSTOOD = {
     "an optional log": (["--log-optional", *P, *END], {"log_optional": True}),
     "the smallest size": ([*P, "--max-message-bytes", str(MIN_MESSAGE_BYTES), *END], {"max_message_bytes": 1024}),
     "the largest size": ([*P, f"--max-message-bytes={MAX_MESSAGE_BYTES}", *END], {"max_message_bytes": 1 << 30}),
+    "a way to reload": ([*P, "--reload", "any", *END], {"reload": "any"}),
+    "no reload": ([*P, "--reload=off", *END], {"reload": "off"}),
     "options of the server": (
         [*P, "--", "server", "--policy", "x", "--", "--log"],
         {"command": ("server", "--policy", "x", "--", "--log")},
@@ -61,6 +63,7 @@ UNUSUAL = {
     "help": ["--help"],
     "an option at the very end": ["--policy"],
     "a log and no log": [*P, "--log", "l", "--no-log", *END],
+    "another way to reload": [*P, "--reload", "always", *END],
     "a size of nothing": [*P, "--max-message-bytes", "0", *END],
     "a size too small": [*P, "--max-message-bytes", "1023", *END],
     "a size too large": [*P, "--max-message-bytes", str(MAX_MESSAGE_BYTES + 1), *END],

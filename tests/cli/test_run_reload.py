@@ -45,6 +45,7 @@ def test_a_tightened_policy_is_in_force_at_once_and_the_client_is_told(
 def test_a_policy_that_loosens_or_is_broken_waits_and_is_said(start: StartGuard, tmp_path: Path) -> None:
     with start(policy={"tools": {"echo": {}}}) as peer:
         peer.initialize()
+        assert "isError" not in peer.call("echo", {})["result"]
         put(tmp_path, {"default": "allow"})
         peer.expect_stderr("waits for the next run because it may loosen the policy: /default")
         assert peer.call("other", {})["result"]["isError"] is True

@@ -47,6 +47,7 @@ TABLE: list[tuple[str, object, dict[str, list[object]]]] = [
                 "Main",
                 " main\n",
                 "\uff4dain",
+                "ma\u0131n",
                 None,
                 ["main"],
                 {"a": "main"},

@@ -29,6 +29,7 @@ class Watched:
         self.reloader = Reloader(
             load_policy(path),
             mode,
+            seen=signature(path),
             apply=lambda loaded: self.applied.append(loaded.digest),
             tell=lambda event, sentence: self.told.append((event, sentence)),
         )

@@ -1,4 +1,4 @@
-"""Finds the installed servers, and runs the two back ends that one of them needs.
+"""Finds the installed servers, and runs the back ends that they need.
 
 Knows of their installation only what `scripts/install-servers` leaves behind: `NAME/`, `NAME.stamp`, `NAME.missing`.
 """
@@ -21,6 +21,7 @@ from urllib.parse import quote
 import pytest
 
 from support.processes import kill_tree
+from support.resp import RedisError, ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,14 +47,14 @@ DUMMY_AWS = {
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A back end that answers HTTP on a port of this machine."""
+    """A back end that answers on a port of this machine."""
 
     port: int
     log: Path
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Where it answers, if it speaks HTTP."""
         return f"http://127.0.0.1:{self.port}"
 
 
@@ -112,6 +113,21 @@ def prometheus_mcp_command(home: Path, prometheus: Service, moto: Service) -> Se
     return ServerCommand(argv, aws_environment(moto.url))
 
 
+def valkey_mcp_command(home: Path, redis: Service) -> ServerCommand:
+    """Return how awslabs.valkey-mcp-server is started against `redis`, its tools for administrators switched on.
+
+    What such a tool is kept from doing is then the guard's work alone.
+    """
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "VALKEY_"))} | {
+        "VALKEY_HOST": "127.0.0.1",
+        "VALKEY_PORT": str(redis.port),
+        "VALKEY_ADMIN_ENABLED": "true",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "MCP_LOG_FILE": str(redis.log.with_name("valkey-mcp-server.log")),
+    }
+    return ServerCommand((str(home / "bin" / "awslabs.valkey-mcp-server"),), env)
+
+
 @contextmanager
 def running_prometheus(home: Path, directory: Path) -> Iterator[Service]:
     """Run a Prometheus that scrapes itself every second, until it has a first sample of itself."""
@@ -146,6 +162,27 @@ def running_moto(home: Path, directory: Path) -> Iterator[Service]:
 
     env = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | DUMMY_AWS
     with _running("moto", command, answers, directory, env) as service:
+        yield service
+
+
+@contextmanager
+def running_redis(home: Path, directory: Path) -> Iterator[Service]:
+    """Run an empty Redis on the loopback interface, which forgets everything when it ends."""
+    data = directory / "data"
+    data.mkdir()
+    flags = {"--bind": "127.0.0.1", "--save": "", "--appendonly": "no", "--daemonize": "no", "--dir": str(data)}
+
+    def command(port: int) -> list[str]:
+        program = home / "usr" / "bin" / "redis-server"
+        return [str(program), "--port", str(port), *(word for flag in flags.items() for word in flag)]
+
+    def is_this_one(port: int) -> bool:
+        with suppress(RedisError):
+            return ask(port, "CONFIG", "GET", "dir") == ["dir", str(data)]
+        return False
+
+    libraries = ":".join(sorted({str(path.parent) for path in home.glob("**/lib/*-linux-*/*.so*")}))
+    with _running("redis", command, is_this_one, directory, os.environ | {"LD_LIBRARY_PATH": libraries}) as service:
         yield service
 
 

@@ -65,6 +65,9 @@ def _run(options: RunOptions, guard: Guard, signals: Signals, command: tuple[str
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
     try:
         signals.interrupt(interrupting=True)
+        from mcpguard.proxy.reload import LOOK_EVERY_S, Reloader, signature
+
+        seen = signature(Path(options.policy))
         enforcer, loaded = _enforcer(options, guard, command)
         signals.interrupt(interrupting=False)
     except Interrupted:
@@ -80,12 +83,10 @@ def _run(options: RunOptions, guard: Guard, signals: Signals, command: tuple[str
         guard.refuse(error.message)
         return int(error.exit_code)
     guard.open(enforcer)
-
-    from mcpguard.proxy.reload import LOOK_EVERY_S, Reloader
-
     reloader = Reloader(
         loaded,
         options.reload,
+        seen=seen,
         apply=lambda changed: guard.replace_policy(lambda: enforcer.replace(changed.policy)),
         tell=guard.tell,
     )

@@ -88,12 +88,13 @@ def folded(text: str) -> str:
     """Take away what people do not see: case, surrounding white space, and Unicode's other ways to write a character."""
     if text.isascii():
         return text.strip().lower()
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
+    # Upper case first: U+0131, the i without a dot, is folded by nothing else, and a server that calls `upper` makes an I of it.
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).upper().casefold()).strip()
 
 
 def folded_key(key: str) -> str:
     """Take away from a key what servers overlook when they bind it to a name of theirs: `_`, `-` and case."""
-    return key.replace("_", "").replace("-", "").casefold()
+    return key.replace("_", "").replace("-", "").upper().casefold()
 
 
 def shown(value: object) -> str:

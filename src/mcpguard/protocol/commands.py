@@ -68,11 +68,16 @@ class Answered:
 
 
 class Note:
-    """Something that was dropped, cut or changed: for the decision log, counted by `kind`."""
+    """Something that was dropped, cut or changed: for the decision log, counted by `kind`.
+
+    `side` is where it came from, None for what happened to the guard itself.
+    """
 
     __slots__ = ("detail", "id", "kind", "method", "side")
 
-    def __init__(self, kind: str, side: Side, detail: str, method: str | None = None, id_: Id | None = None) -> None:
+    def __init__(
+        self, kind: str, side: Side | None, detail: str, method: str | None = None, id_: Id | None = None
+    ) -> None:
         self.kind = kind
         self.side = side
         self.detail = detail

@@ -277,7 +277,7 @@ class Enforcer:
                 self._wall_clock(),
                 note.kind,
                 detail=cut(note.detail),
-                direction=_direction(note.side),
+                direction=None if note.side is None else _direction(note.side),
                 method=None if note.method is None else cut(note.method),
                 request_id=cut(note.id) if isinstance(note.id, str) else note.id,
             )

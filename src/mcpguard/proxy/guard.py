@@ -106,7 +106,7 @@ class Guard:
         from mcpguard.protocol.commands import Note
 
         self.stderr.say(sentence)
-        self._relay.note(Note(event, "client", sentence))
+        self._relay.note(Note(event, None, sentence))
 
     def refuse(self, reason: str) -> None:
         """End at once, for there is no policy to go by: everything in flight gets an answer, and the server is taken down."""

@@ -28,7 +28,8 @@ LOOK_EVERY_S: Final = 1.0
 class Reloader:
     """Watches the file of the policy in force.  `mode` is `tighten`, `any` or `off`.
 
-    `apply` puts another policy in force; `tell` says one line to the user and keeps it in the log: (event, sentence).
+    `seen` is the file's signature from before `loaded` was read, so that no change falls between the two. `apply` puts
+    another policy in force; `tell` says one line to the user and keeps it in the log: (event, sentence).
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Reloader:
         loaded: LoadedPolicy,
         mode: str,
         *,
+        seen: Signature,
         apply: Callable[[LoadedPolicy], None],
         tell: Callable[[str, str], None],
     ) -> None:
@@ -43,7 +45,7 @@ class Reloader:
         self._mode = mode
         self._apply = apply
         self._tell = tell
-        self._seen = signature(loaded.path)
+        self._seen = seen
 
     def look(self) -> None:
         """Look whether the file is another one than last time; if so, apply it or say why not."""
