@@ -13,6 +13,7 @@ from mcpguard import __version__
 from mcpguard.cli import options
 from mcpguard.cli.demo import demo
 from mcpguard.cli.demo_server import demo_server
+from mcpguard.cli.explain import explain as explain_command
 from mcpguard.cli.schema import schema
 from mcpguard.cli.validate import validate
 from mcpguard.errors import ExitCode, GuardError
@@ -92,7 +93,7 @@ def _declare_run_options() -> None:
 
 
 _declare_run_options()
-for _command in (validate, schema, demo, demo_server):
+for _command in (validate, explain_command, schema, demo, demo_server):
     app.add_command(_command)
 
 

@@ -1,0 +1,354 @@
+"""Shows how a call is judged: every entry and rule that is looked at, what was found, and what each made of it.
+
+Judges nothing itself: the effect and the reasons are those of `evaluate`, and this adds what they were made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from mcpguard.policy.charging import Levy, due, levy, merged
+from mcpguard.policy.decision import Charge, Decision, Effect, Reason, ToolCall
+from mcpguard.policy.entries import NOTHING, Common, Entry, compile_rules, own_levies, pointer
+from mcpguard.policy.evaluate import Policy, evaluate
+from mcpguard.policy.model import Tool
+from mcpguard.policy.paths import ABSENT, BLOCKED, Found, Path, Place
+from mcpguard.policy.rules import Kind, ReadyCondition, ReadyRule, alias_sentence, compile_rule, names_of
+from mcpguard.policy.values import NO, UNSURE, YES, Answer, shown
+
+if TYPE_CHECKING:
+    from mcpguard.policy.arguments import Shape
+    from mcpguard.policy.match import Pattern
+    from mcpguard.policy.model import Action, PolicyFile
+    from mcpguard.policy.operators import Op
+
+Outcome: TypeAlias = Literal["yes", "no", "unsure", "absent"]
+NameKind: TypeAlias = Literal["hide", "exact", "glob", "default"]
+
+_WORDS: Final[dict[Answer, Outcome]] = {YES: "yes", UNSURE: "unsure", NO: "no"}
+_EVERY_CALL: Final = "the policy asks a person about every call of this tool"
+
+
+@dataclass(frozen=True, slots=True)
+class NameTrace:
+    """A name or pattern of the policy beside the name of the tool.  `why` is said of one that decides or could have."""
+
+    rule: str
+    text: str
+    kind: NameKind
+    matches: bool
+    decides: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One value that a condition looked at: where it stands, and what it counts as; an absent one counts as something, too."""
+
+    place: Place
+    found: Found
+    outcome: Outcome
+    counts: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionTrace:
+    """One condition: all that its path found, and what came of it.  `decisive` is the first look that made the answer."""
+
+    path: str
+    op: Op
+    value: object
+    looks: tuple[Look, ...]
+    decisive: Look
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the condition says: `absent` if it was decided by an argument that is not there."""
+        return self.decisive.outcome
+
+    @property
+    def counts(self) -> Answer:
+        """What the condition adds to its rule."""
+        return self.decisive.counts
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTrace:
+    """One rule: its conditions, joined, and whether it stands in the way.
+
+    `alias` is said of a key that could be taken for one that the rule names: then the conditions do not matter.
+    """
+
+    rule: str
+    kind: Kind
+    conditions: tuple[ConditionTrace, ...]
+    answer: Answer
+    refuses: bool
+    alias: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaTrace:
+    """A JSON Schema for the arguments, and what it has against them; empty if nothing."""
+
+    rule: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitTrace:
+    """A limit, and what the call owes to it.
+
+    `owed` is a reason if nobody can say, and None if a key of the arguments could be taken for another.
+    """
+
+    rule: str
+    owed: Charge | Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A person would be asked: the rule that wants it, and why."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a call is judged while every counter is empty.
+
+    `decision` is what `evaluate` says.  `over` are the charges of an otherwise good call that not even empty counters
+    admit; such a call is refused. `ask` is there if an approval is all that the call lacks, and `charges` is what it
+    would then be charged, as for a call that is allowed.
+    """
+
+    tool: str
+    decision: Decision
+    names: tuple[NameTrace, ...]
+    action: Action | None
+    rules: tuple[RuleTrace, ...]
+    schema: SchemaTrace | None
+    limits: tuple[LimitTrace, ...]
+    over: tuple[Reason, ...]
+    charges: tuple[Charge, ...]
+    ask: Ask | None
+
+    @property
+    def effect(self) -> Effect:
+        """What becomes of the call."""
+        return "deny" if self.over else self.decision.effect
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Every reason for which it is refused."""
+        return self.decision.reasons + self.over
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What the calls of one tool are judged by, beside its name.  `entry` points at it; there is no `tool` without one."""
+
+    entry: str = ""
+    tool: Tool | None = None
+    checks: tuple[ReadyRule, ...] = ()
+    approvals: tuple[ReadyRule, ...] = ()
+    shape: Shape | None = None
+    levies: tuple[Charge | Levy, ...] = ()
+
+    @property
+    def rules(self) -> tuple[ReadyRule, ...]:
+        """Every rule with conditions."""
+        return self.checks + self.approvals
+
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON Schema for the arguments as it stands in the policy."""
+        return None if self.tool is None or self.shape is None else self.tool.arguments
+
+    @property
+    def levied(self) -> tuple[tuple[str, tuple[Path, ...]], ...]:
+        """The limits that look at arguments: their pointers and paths."""
+        return tuple((each.charge.rule, each.paths) for each in self.levies if isinstance(each, Levy))
+
+    @property
+    def named(self) -> tuple[tuple[str, tuple[Path, ...]], ...]:
+        """Everything that looks at arguments by paths: pointers and paths."""
+        return (*((rule.pointer, tuple(rule.paths)) for rule in self.rules), *self.levied)
+
+
+def trace(policy: Policy, document: PolicyFile, call: ToolCall) -> Trace:
+    """Judge a call and keep what was looked at; `policy` is what `document` was compiled to."""
+    decision = evaluate(policy, call)
+    grounds = grounds_of(policy, document, call.name)
+    arguments = call.arguments
+    aliased = any(names_of(paths).alias_in(arguments) is not None for _, paths in grounds.named)
+    dues = [None if aliased else each for each in due(grounds.levies, call)]
+    limits = tuple(LimitTrace(_rule_of(each), owed) for each, owed in zip(grounds.levies, dues, strict=True))
+    lacks_approval = all(reason.code == "approval_required" for reason in decision.reasons)
+    owed = merged(each for each in dues if isinstance(each, Charge)) if lacks_approval else ()
+    over = over_limit(owed)
+    ask = _ask(decision.reasons[0], grounds, call) if lacks_approval and decision.reasons and not over else None
+    return Trace(
+        tool=call.name,
+        decision=decision,
+        names=tuple(_names(policy, call.name)),
+        action=None if grounds.tool is None else grounds.tool.action,
+        rules=tuple(_rule(rule, call) for rule in grounds.rules),
+        schema=None
+        if grounds.shape is None
+        else SchemaTrace(f"{grounds.entry}/arguments", grounds.shape.problem_in(arguments)),
+        limits=limits,
+        over=over,
+        charges=() if over else owed,
+        ask=ask,
+    )
+
+
+def grounds_of(policy: Policy, document: PolicyFile, name: str) -> Grounds:
+    """Collect what the calls of a tool are judged by; what no call of it ever meets is left out."""
+    if any(pattern.matches(name) for pattern, _ in policy.hidden):
+        return Grounds()
+    entry = policy.tools.find(name)
+    if entry is None:
+        if policy.default == "deny":
+            return Grounds()
+        entry = Entry("/default", Tool(), _common(document))
+    tool, place = entry.tool, entry.pointer
+    refuses = tool.action in {"deny", "hide"}
+    if refuses and isinstance(entry.ruling(), Decision):
+        return Grounds(place, tool)
+    # What the entry refuses on its own does not meet the rules of every tool.
+    common = NOTHING if refuses else entry.common
+    return Grounds(
+        place,
+        tool,
+        checks=(
+            *compile_rules("require", f"{place}/require", tool.require),
+            *common.require,
+            *compile_rules("deny_if", f"{place}/deny_if", tool.deny_if),
+            *common.deny_if,
+        ),
+        approvals=tuple(
+            compile_rule("approve_if", f"{place}/approve_if/{index}", rule.conditions, rule.reason)
+            for index, rule in enumerate(tool.approve_if)
+        ),
+        shape=entry.shape,
+        levies=(*own_levies(place, tool), *common.levies),
+    )
+
+
+def over_limit(charges: Iterable[Charge]) -> tuple[Reason, ...]:
+    """Give the charges that not even an empty counter admits, as reasons."""
+    return tuple(
+        Reason(
+            "rate_limited",
+            charge.rule,
+            f"counter {shown(charge.counter)} allows {charge.max} and this call takes {_amount(charge.amount)}, "
+            "so it never passes",
+        )
+        for charge in charges
+        if charge.amount > charge.max
+    )
+
+
+def look_at(condition: ReadyCondition, call: ToolCall) -> tuple[Look, ...]:
+    """Give everything that the path of a condition finds in a call, and what the condition says of each."""
+    return tuple(_look(condition, place, found, call) for place, found in condition.path.find_all(call.arguments))
+
+
+def _rule_of(each: Charge | Levy) -> str:
+    return each.charge.rule if isinstance(each, Levy) else each.rule
+
+
+def _common(document: PolicyFile) -> Common:
+    everywhere = document.all_tools
+    return Common(
+        compile_rules("require", "/all_tools/require", everywhere.require),
+        compile_rules("deny_if", "/all_tools/deny_if", everywhere.deny_if),
+        tuple(levy(pointer("all_tools", "limits", index), limit) for index, limit in enumerate(everywhere.limits)),
+    )
+
+
+def _amount(amount: int | Decimal) -> str:
+    return "one call" if amount == 1 else shown(amount)
+
+
+def _ask(reason: Reason, grounds: Grounds, call: ToolCall) -> Ask:
+    for rule in grounds.approvals:
+        if rule.pointer == reason.rule:
+            return Ask(rule.pointer, rule.explain(call.arguments, call.resolve))
+    assert grounds.tool is not None
+    return Ask(reason.rule, grounds.tool.reason or _EVERY_CALL)
+
+
+def _rule(rule: ReadyRule, call: ToolCall) -> RuleTrace:
+    alias = names_of(rule.paths).alias_in(call.arguments)
+    return RuleTrace(
+        rule.pointer,
+        rule.kind,
+        tuple(_condition(condition, call) for condition in rule.conditions),
+        rule.answer(call.arguments, call.resolve),
+        refuses=alias is not None or rule.refuses(call.arguments, call.resolve),
+        alias="" if alias is None else alias_sentence(*alias),
+    )
+
+
+def _condition(condition: ReadyCondition, call: ToolCall) -> ConditionTrace:
+    looks = look_at(condition, call)
+    answer = condition.answer(call.arguments, call.resolve)
+    decisive = next(look for look in looks if look.counts is answer)
+    return ConditionTrace(condition.path.text, condition.op, condition.value, looks, decisive)
+
+
+def _look(condition: ReadyCondition, place: Place, found: Found, call: ToolCall) -> Look:
+    if found is ABSENT:
+        outcome: Outcome = _WORDS[condition.absent] if condition.op == "exists" else "absent"
+        return Look(place, found, outcome, condition.absent)
+    answer = UNSURE if found is BLOCKED else condition.judge(found, call.resolve)
+    return Look(place, found, _WORDS[answer], answer)
+
+
+def _names(policy: Policy, name: str) -> Iterator[NameTrace]:
+    """Yield the names and patterns in the order in which they are looked at, and what else would match."""
+    for pattern, decision in policy.hidden:
+        matches = pattern.matches(name)
+        why = "what `hide` matches does not exist for the agent" if matches else ""
+        yield NameTrace(decision.entry, pattern.text, "hide", matches, matches, why)
+        if matches:
+            return
+    exact = policy.tools.exact.get(name)
+    if exact is not None:
+        yield NameTrace(exact.pointer, name, "exact", matches=True, decides=True, why="the exact name decides alone")
+    first: NameTrace | None = None
+    rivals = [(pattern, entry.pointer) for pattern, entry in policy.tools.globs if pattern.matches(name)]
+    for pattern, entry in policy.tools.globs:
+        if exact is None and first is None and not pattern.matches(name):
+            yield NameTrace(entry.pointer, pattern.text, "glob", matches=False, decides=False)
+        elif exact is None and first is None:
+            first = NameTrace(entry.pointer, pattern.text, "glob", matches=True, decides=True)
+            yield replace(first, why=_why(*(rival for rival, _ in rivals[:2])))
+        elif pattern.matches(name):
+            winner = name if first is None else first.text
+            why = f"it matches too, and {shown(winner)} is more specific"
+            yield NameTrace(entry.pointer, pattern.text, "glob", matches=True, decides=False, why=why)
+    if exact is None and first is None:
+        yield NameTrace(
+            "/default", policy.default, "default", matches=True, decides=True, why="no name and no pattern matches"
+        )
+
+
+def _why(winner: Pattern, second: Pattern | None = None) -> str:
+    """Say why a pattern decides; `second` would without it."""
+    if second is None:
+        return "no other name or pattern matches"
+    if second.is_everything:
+        return "`*` decides only where nothing else matches"
+    if winner.literals > second.literals:
+        return f"it has the most literal characters: {winner.literals}, and {shown(second.text)} has {second.literals}"
+    return (
+        f"it has as many literal characters as {shown(second.text)}, and more of them stand before its first wildcard"
+    )
