@@ -45,6 +45,7 @@ lint: $(DEV)
 cover: $(DEV)
 	$(call cover_room,policy,100)
 	$(call cover_room,protocol,95)
+	$(call cover_room,inventory,95)
 
 define cover_room
 $(BIN)/coverage run --branch --data-file=.coverage.$(1) --source=src/mcpguard/$(1) -m pytest --quiet tests/$(1)

@@ -11,6 +11,7 @@ import click
 
 from mcpguard import __version__
 from mcpguard.cli import options
+from mcpguard.cli.check import check
 from mcpguard.cli.demo import demo
 from mcpguard.cli.demo_server import demo_server
 from mcpguard.cli.explain import explain as explain_command
@@ -93,7 +94,7 @@ def _declare_run_options() -> None:
 
 
 _declare_run_options()
-for _command in (validate, explain_command, schema, demo, demo_server):
+for _command in (validate, explain_command, check, schema, demo, demo_server):
     app.add_command(_command)
 
 

@@ -1,0 +1,153 @@
+"""Says what in a policy cannot do what it says, alone and against the tools of a server."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from mcpguard.errors import ExitCode, PolicyError
+from mcpguard.inventory.check import check_tools
+from mcpguard.inventory.tools import Tool, ToolListError, parse_tools
+from mcpguard.policy.check import check_policy, left_out
+from mcpguard.stores.files import LoadedPolicy, load_policy
+from mcpguard.stores.positions import positions_in
+from mcpguard.stores.text import Position, printable
+
+if TYPE_CHECKING:
+    from mcpguard.policy.findings import CheckFinding, Severity
+
+MAX_LIST_BYTES: Final = 64 * 1024 * 1024
+_ORDER: Final[tuple[Severity, ...]] = ("error", "warning", "note")
+_COLOURS: Final[dict[Severity, str]] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+@click.command(options_metavar="[--tools LIST.json] [--json]")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND [ARG]...]")
+@click.option(
+    "--tools",
+    "tool_list",
+    metavar="LIST.json",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Check against the tools in LIST.json: a result of `tools/list`, or its list of tools.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with an object for each finding.")
+@click.pass_context
+def check(
+    context: click.Context, file: Path, command: tuple[str, ...], tool_list: Path | None, *, as_json: bool
+) -> None:
+    """Find what in a policy cannot do what it says.
+
+    Looks at FILE alone, or also at the tools of a server: of the one that COMMAND starts, which is asked for its tools and
+    ended, or from a saved list. Exits with 1 if a finding is an error, with 3 if the policy cannot be used at all.
+    """
+    if command and tool_list is not None:
+        raise click.UsageError("--tools and a COMMAND contradict each other.")
+    loaded = _loaded(file)
+    tools = _tools(command, tool_list)
+    found = _findings(loaded, tools)
+    if as_json:
+        click.echo(json.dumps([_as_json(finding) for finding in found], indent=2))
+    else:
+        _print(file, found, tools)
+    if any(finding.severity == "error" for finding in found):
+        context.exit(ExitCode.FINDINGS)
+
+
+def _loaded(path: Path) -> LoadedPolicy:
+    try:
+        return load_policy(path)
+    except PolicyError as error:
+        for finding in error.findings:
+            click.echo(str(finding), err=True)
+        raise click.exceptions.Exit(ExitCode.POLICY) from None
+
+
+def _tools(command: tuple[str, ...], tool_list: Path | None) -> tuple[Tool, ...] | None:
+    if command:
+        from mcpguard.proxy.probe import ask_for_tools
+
+        return ask_for_tools(command)
+    return None if tool_list is None else _read_tools(tool_list)
+
+
+def _read_tools(path: Path) -> tuple[Tool, ...]:
+    import jiter
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_LIST_BYTES + 1)
+        if len(content) > MAX_LIST_BYTES:
+            raise click.UsageError(f"{path}: a list of tools is smaller than {MAX_LIST_BYTES // 1024 // 1024} MiB.")
+        return parse_tools(jiter.from_json(content, allow_inf_nan=False, float_mode="decimal"))
+    except OSError as error:
+        raise click.UsageError(f"{path}: the file cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise click.UsageError(f"{path}: this is no JSON: {printable(str(error))}") from None
+    except ToolListError as error:
+        hint = f"; {error.hint}" if error.hint else ""
+        raise click.UsageError(f"{path}: {printable(error.message)}{hint}") from None
+
+
+def _findings(loaded: LoadedPolicy, tools: tuple[Tool, ...] | None) -> list[CheckFinding]:
+    found = [*check_policy(loaded.document)]
+    if tools is None:
+        found += left_out(loaded.document)
+    else:
+        found += check_tools(loaded.document, loaded.policy, tools)
+    return sorted(found, key=lambda finding: _ORDER.index(finding.severity))
+
+
+def _as_json(finding: CheckFinding) -> dict[str, str]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "rule": finding.rule,
+        "message": printable(finding.message),
+    }
+
+
+def _print(path: Path, found: list[CheckFinding], tools: tuple[Tool, ...] | None) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    plain = bool(os.environ.get("NO_COLOR"))
+    console = Console(color_system=None if plain else "auto", highlight=False, markup=False, emoji=False)
+    places = positions_in(path, [finding.rule for finding in found])
+    start = Position(1, 1)
+    ordered = sorted(found, key=lambda each: (_ORDER.index(each.severity), places.get(each.rule, start), each.code))
+    previous: Severity | None = None
+    for finding in ordered:
+        if previous not in {None, finding.severity}:
+            console.print()
+        previous = finding.severity
+        place = places.get(finding.rule)
+        where = f"{path}:{place.line}:{place.column}" if place else f"{path}: {finding.rule or '/'}"
+        line = Text.assemble(
+            f"{printable(where)}: ",
+            (finding.severity, _COLOURS[finding.severity]),
+            f": {printable(finding.message)} ",
+            (f"[{finding.code}]", "dim"),
+        )
+        console.print(line, soft_wrap=True)
+    if found:
+        console.print()
+    console.print(
+        _summary(path, found, tools), style=_COLOURS[ordered[0].severity] if found else "bold green", soft_wrap=True
+    )
+
+
+def _summary(path: Path, found: list[CheckFinding], tools: tuple[Tool, ...] | None) -> str:
+    counts = Counter(finding.severity for finding in found)
+    parts = [_counted(counts[severity], severity) for severity in _ORDER if counts[severity]]
+    against = "" if tools is None else f", checked against {_counted(len(tools), 'tool')}"
+    return f"{printable(str(path))}: {', '.join(parts) or 'no findings'}{against}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
