@@ -5,6 +5,7 @@ A test that asks for a real server, directly or through another fixture, is mark
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,15 @@ REAL_SERVERS = {
     "redis",
     "valkey_server",
 }
+
+
+def pytest_configure() -> None:
+    """Ignore no signal that a shell ignores for what it runs in the background: children would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)
