@@ -116,13 +116,19 @@ def test_nothing_governed_is_forwarded_before_the_policy_is_there(home: Path, sl
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_signal_ends_the_wait_for_a_policy(home: Path, slow_policy: Path, number: signal.Signals) -> None:
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    both = [
+        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "echo", "arguments": {}}},
+    ]
     with StdioPeer(guard_argv(slow_policy, *fake_server()), cwd=home) as peer:
-        peer.initialize()
-        call = peer.post("tools/call", {"name": "echo", "arguments": {}})
+        # In one write: the answer to the first shows that the second was read, too.
+        peer.send("".join(json.dumps(message) + "\n" for message in both).encode())
+        peer.receive(id=1)
         tree = descendants(peer.pid)
         peer.signal(number)
         assert peer.wait() == 128 + number
-        assert f"stopped by signal {int(number)}" in peer.receive(id=call)["error"]["message"]
+        assert f"stopped by signal {int(number)}" in peer.receive(id=2)["error"]["message"]
         assert wait_until_gone(tree, 20) == set()
 
 
@@ -155,9 +161,10 @@ def test_the_server_is_started_and_answers_before_anything_slow_is_imported(
         call = peer.post("tools/call", {"name": "echo", "arguments": {}})
         held = os.open(gate, os.O_RDWR)
         os.close(os.open(gate, os.O_WRONLY))
-        # From here on every further wait at the gate ends at once: it is a file.
-        gate.unlink()
-        gate.touch()
+        # From here on every further wait at the gate ends at once: it is a file, and never nothing in between.
+        opened = tmp_path / "opened"
+        opened.touch()
+        opened.replace(gate)
         os.close(held)
         assert text_of(peer.receive(id=call)) == "{}"
 

@@ -191,6 +191,8 @@ class Guard:
         if processes.signal_tree(upstream, signal.SIGTERM):
             self._wait_until(lambda: ended() and not processes.find_descendants(os.getpid()), TERM_GRACE_S)
         relay.end(f"the guard was stopped{f' by signal {self._stop_signal}' if self._stop_signal else ''}")
+        # What was read of the client by now gets its answer, too.
+        self._wait_until(lambda: not relay.client_busy, LAST_WORDS_S)
         self._finish(0.5)
         return 128 + self._stop_signal if self._stop_signal and not status else status
 

@@ -55,6 +55,8 @@ class Relay:
         self.to_client = Outlet(client[1], wake)
         self.to_upstream = Outlet(upstream[1], wake)
         self.client_ended = False
+        self.client_busy = False
+        """Lines of the client were read, and not all of them are dealt with yet."""
         self.upstream_ended = False
         self.client_held = False
         """The client sent something that needs the policy, and neither that nor anything after it is dealt with yet."""
@@ -170,6 +172,8 @@ class Relay:
 
     def _handle(self, side: Side, lines: list[bytes | Overlong]) -> None:
         start = 0
+        if side is CLIENT:
+            self.client_busy = True
         while start < len(lines):
             batch = Batch()
             with self._lock:
@@ -187,9 +191,10 @@ class Relay:
             self._carry_out(batch, side)
             if start < len(lines):
                 self._opened.wait()
-        if self.client_held and side is CLIENT:
-            self.client_held = False
-            self._wake()
+        if side is CLIENT:
+            self.client_held = self.client_busy = False
+            if self.session.ended:
+                self._wake()
 
     def _collect(self, commands: list[Command], side: Sender, batch: Batch) -> None:
         """Do what is to be done within the process, and collect what is to be sent."""
