@@ -138,8 +138,9 @@ import os, sys
 class Wait:
     def find_spec(self, name, path=None, target=None):
         if name in {"click", "pydantic", "platformdirs", "mcp", "anyio", "rich", "ruamel"}:
-            with open(os.environ["GATE"]) as gate:
-                gate.read()
+            gate = os.open(os.environ["GATE"], os.O_RDONLY)
+            os.read(gate, 1)
+            os.close(gate)
         return None
 
 sys.meta_path.insert(0, Wait())
@@ -159,14 +160,11 @@ def test_the_server_is_started_and_answers_before_anything_slow_is_imported(
     with StdioPeer(guard_argv(allow_everything(tmp_path), *fake_server()), cwd=home) as peer:
         assert peer.initialize()["result"]["serverInfo"]["name"] == "fake"
         call = peer.post("tools/call", {"name": "echo", "arguments": {}})
+        # Held open from here on, with more in it than there are imports to wait: each takes one byte, and goes on.
         held = os.open(gate, os.O_RDWR)
-        os.close(os.open(gate, os.O_WRONLY))
-        # From here on every further wait at the gate ends at once: it is a file, and never nothing in between.
-        opened = tmp_path / "opened"
-        opened.touch()
-        opened.replace(gate)
-        os.close(held)
+        os.write(held, b"x" * 4096)
         assert text_of(peer.receive(id=call)) == "{}"
+        os.close(held)
 
 
 # The decision log

@@ -5,6 +5,8 @@ A page is read whole and written with the refused items cut out; every byte of w
 
 from __future__ import annotations
 
+# Not where it is used: a pump that imports waits for the main thread, which imports for a long time at the start.
+from mcpguard.protocol import splice
 from mcpguard.protocol.wire import Malformed, refuse_lookalikes
 
 TYPE_CHECKING = False
@@ -179,8 +181,6 @@ def _once(
     """Give the names with None in the place of each that the listing has had before; add those of two items to `ambiguous`."""
     from hashlib import sha256
 
-    from mcpguard.protocol import splice
-
     text = line.decode()
     places = splice.elements(text, splice.find(text, "result", LISTS[listing.method][0]))
     seen = listing.seen
@@ -217,8 +217,6 @@ def _without(line: bytes, result: dict[str, Any], method: str, kept: frozenset[i
             changes["ttlMs"] = str(MAX_TTL_MS)
     if not changes:
         return line
-    from mcpguard.protocol import splice
-
     return splice.rewrite_line(line, {"result": lambda text, at: splice.rewrite_object(text, at, changes)})
 
 
@@ -254,8 +252,6 @@ def without_foreign_members(message: Message, method: str) -> tuple[bytes, list[
     foreign = foreign_members(message.result or {}, method)
     if not foreign:
         return message.line, foreign
-    from mcpguard.protocol import splice
-
     changes: dict[str, Change] = dict.fromkeys(foreign)
     return splice.rewrite_line(
         message.line, {"result": lambda text, at: splice.rewrite_object(text, at, changes)}
@@ -274,7 +270,6 @@ def announce_changes(result: dict[str, Any], line: bytes) -> bytes:
     }
     if not told:
         return line
-    from mcpguard.protocol import splice
 
     def in_result(text: str, at: int) -> str:
         return splice.rewrite_object(text, at, {"capabilities": in_capabilities})
@@ -286,15 +281,11 @@ def announce_changes(result: dict[str, Any], line: bytes) -> bytes:
 
 
 def _announced(text: str, at: int) -> str:
-    from mcpguard.protocol import splice
-
     return splice.rewrite_object(text, at, {"listChanged": "true"})
 
 
 def only_meta(message: Message) -> bytes:
     """Write a `list_changed` notification anew, with its `_meta` alone."""
-    from mcpguard.protocol import splice
-
     text = message.line.decode()
     changes: dict[str, Change] = {name: None for name in splice.names(text, 0) if name not in ("jsonrpc", "method")}
     if type(message.params.get("_meta")) is dict:
@@ -325,7 +316,6 @@ def keep_subscriptions(message: Message, permits: Callable[[str], bool]) -> tupl
     kept = frozenset(index for index, uri in enumerate(uris) if permits(uri))
     if len(kept) == len(uris):
         return message.line, 0
-    from mcpguard.protocol import splice
 
     def in_params(text: str, at: int) -> str:
         return splice.rewrite_object(text, at, {"notifications": in_filter})
