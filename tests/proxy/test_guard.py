@@ -249,7 +249,7 @@ def test_a_second_interrupt_ends_it_at_once(home: Path, tmp_path: Path) -> None:
         peer.initialize()
         peer.call("spawn")
         tree = fully(peer)
-        assert len(tree) == 3
+        assert len(tree) == 4  # with the supervisor
         peer.signal(signal.SIGINT)
         peer.expect_stderr("end of input")
         peer.signal(signal.SIGINT)

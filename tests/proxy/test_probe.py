@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcpguard.errors import CommandNotExecutableError, CommandNotFoundError
+from mcpguard.proxy.linux import find_descendants
 from mcpguard.proxy.probe import ProbeError, ask_for_tools
-from mcpguard.proxy.upstream import find_descendants
 from support.fake_server import fake_server
 
 if TYPE_CHECKING:

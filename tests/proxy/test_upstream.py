@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcpguard.errors import CommandNotExecutableError, CommandNotFoundError
-from mcpguard.proxy import upstream
-from mcpguard.proxy.upstream import collect, find_descendants
+from mcpguard.proxy.linux import find_descendants
 from support import StdioPeer, allow_everything, guard_argv
 from support.fake_server import fake_server
-from support.processes import wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -152,17 +149,6 @@ def test_a_quoted_command_line_is_explained(start: StartGuard) -> None:
     assert "leave out the quotes" in peer.stderr_text()
 
 
-def test_start_raises_for_what_is_no_command(unusable: Path) -> None:
-    with pytest.raises(CommandNotFoundError) as not_found:
-        upstream.start([str(unusable / "missing")])
-    assert not_found.value.exit_code == 127
-    with pytest.raises(CommandNotExecutableError) as not_executable:
-        upstream.start([str(unusable / "plain")])
-    assert not_executable.value.exit_code == 126
-    with pytest.raises(CommandNotExecutableError):
-        upstream.start(["null\0character"])
-
-
 # Processes
 
 
@@ -176,16 +162,3 @@ def test_descendants_are_found_however_deep_and_zombies_are_none(tmp_path: Path)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert child.pid not in find_descendants(os.getpid())
     child.wait()
-
-
-@pytest.mark.parametrize(("script", "status"), [("exit 7", 7), ("kill -9 $$", 137)])
-def test_a_status_is_what_a_shell_would_say(script: str, status: int) -> None:
-    server = upstream.start(["sh", "-c", script])
-    try:
-        wait_until_gone([server.pid], 20)
-        assert collect(server)
-        assert server.status == status
-        assert collect(server)
-    finally:
-        for fd in (server.stdin_fd, server.stdout_fd, server.stderr_fd):
-            os.close(fd)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from mcpguard.proxy.upstream import adopt_orphans
+from mcpguard.proxy.linux import adopt_orphans
 from support import StdioPeer, allow_everything, guard_argv, write_policy
 from support.fake_server import fake_server
 from support.processes import descendants

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from mcpguard.proxy.upstream import adopt_orphans, occupy_standard_descriptors, start
+from mcpguard.proxy.upstream import occupy_standard_descriptors, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ def run(options: RunOptions) -> int:
     Raises:
         GuardError: the server cannot be started.
     """
-    from mcpguard.proxy.signals import Signals
-
     occupy_standard_descriptors()
-    signals = Signals()
-    adopt_orphans()
     upstream = start(options.command)
 
     from mcpguard.protocol.framing import MAX_CLIENT_LINE_BYTES
     from mcpguard.proxy.guard import Guard
+    from mcpguard.proxy.signals import Signals
+
+    signals = Signals()
+    upstream.confirm_start()
 
     guard = Guard(upstream, signals, max_client_line_bytes=options.max_message_bytes or MAX_CLIENT_LINE_BYTES)
     try:

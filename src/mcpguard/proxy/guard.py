@@ -5,15 +5,14 @@ Knows when things end and in which order they are taken down; not what is said.
 
 from __future__ import annotations
 
-import os
+import _signal
 import select
-import signal
 import sys
 import threading
 import time
 
 from mcpguard.protocol.session import Session
-from mcpguard.proxy import upstream as processes
+from mcpguard.proxy import linux
 from mcpguard.proxy.relay import Relay
 from mcpguard.proxy.stderr import Stderr
 
@@ -80,7 +79,9 @@ class Guard:
         """Start the pumps: from now on everything flows that no policy governs."""
         # Imports hold the interpreter's lock; until they are done it changes hands more often, for the pumps' sake.
         sys.setswitchinterval(_BOOT_SWITCH_S)
-        processes.keep_freed_memory()
+        # Should anybody end the supervisor, its orphans are ours.
+        linux.adopt_orphans()
+        linux.keep_freed_memory()
         self._relay.start()
         self._stderr_pump.start()
         # A quick server answers within some milliseconds: its first answer need not compete with our imports.
@@ -132,7 +133,7 @@ class Guard:
             if relay.client_ended or relay.to_client.broken:
                 return self._stop(0, EOF_GRACE_S, DRAIN_GRACE_S)
             ended = relay.upstream_ended or relay.to_upstream.broken or self.session.ended
-            if self._upstream.status is not None or ended:
+            if self._upstream.status is not None or self._upstream.is_lost or ended:
                 return self._upstream_gone()
             relay.tick()
             waits = [wait for wait in (self._until_deadline(), look_every_s) if wait is not None]
@@ -143,16 +144,16 @@ class Guard:
         return None if deadline_ns is None else max(0.0, (deadline_ns - boot_clock()) / 1e9)
 
     def _wait(self, timeout_s: float | None) -> None:
-        """Wait for a signal or a wake-up; take note of what came."""
+        """Wait for a signal, a wake-up or news of the server; take note of what came."""
         poll = select.poll()
         poll.register(self._signals.fd, select.POLLIN)
+        if self._upstream.report_fd >= 0:
+            poll.register(self._upstream.report_fd, select.POLLIN)
         poll.poll(None if timeout_s is None else timeout_s * 1000 + 1)
         for number in self._signals.take():
-            if number == signal.SIGCHLD:
-                continue
-            self._interrupts += number == signal.SIGINT
+            self._interrupts += number == _signal.SIGINT
             self._stop_signal = self._stop_signal or number
-        processes.collect(self._upstream)
+        self._upstream.collect()
 
     def _wait_until(self, done: Callable[[], bool], timeout_s: float) -> bool:
         """Wait, in short pieces, until `done`; False if it takes longer, or an impatient user sends a second SIGINT."""
@@ -176,8 +177,8 @@ class Guard:
 
         def ended() -> bool:
             nonlocal exited_ns
-            processes.collect(upstream)
-            if upstream.status is None:
+            upstream.collect()
+            if upstream.status is None and not upstream.is_lost:
                 return False
             exited_ns = exited_ns or boot_clock()
             return relay.upstream_ended or boot_clock() - exited_ns > ORPHANED_STDOUT_S * 1e9
@@ -188,8 +189,8 @@ class Guard:
             return ended() or hurried or (waited_s > idle_grace_s and not relay.in_flight)
 
         self._wait_until(enough, drain_grace_s)
-        if processes.signal_tree(upstream, signal.SIGTERM):
-            self._wait_until(lambda: ended() and not processes.find_descendants(os.getpid()), TERM_GRACE_S)
+        if upstream.signal(_signal.SIGTERM):
+            self._wait_until(lambda: ended() and not upstream.has_descendants(), TERM_GRACE_S)
         relay.end(f"the guard was stopped{f' by signal {self._stop_signal}' if self._stop_signal else ''}")
         # What was read of the client by now gets its answer, too.
         self._wait_until(lambda: not relay.client_busy, LAST_WORDS_S)
@@ -199,12 +200,14 @@ class Guard:
     def _upstream_gone(self) -> int:
         """The server ended, or neither reads nor writes any more: everybody who waits gets an answer, nothing of it stays."""
         upstream, relay = self._upstream, self._relay
-        if upstream.status is None and not self.session.ended:
+        if upstream.status is None and not upstream.is_lost and not self.session.ended:
             self._wait_until(lambda: upstream.status is not None, CLOSED_GRACE_S)
         if upstream.status is not None:
             self._wait_until(lambda: relay.upstream_ended, ORPHANED_STDOUT_S)
         if self.session.ended:
             reason = self.session.ended
+        elif upstream.is_lost:
+            reason = "the server's supervisor was ended, and so is the server"
         elif upstream.status is None:
             reason = f"the server closed its {'output' if relay.upstream_ended else 'input'}"
         elif upstream.status > 128:
@@ -215,7 +218,7 @@ class Guard:
         # A client that has not said anything yet gets its first question answered, too.
         self._wait_until(lambda: self.session.seen_requests > 0 or relay.client_ended, LAST_WORDS_S)
         if upstream.status is None:
-            processes.signal_tree(upstream, signal.SIGTERM)
+            upstream.signal(_signal.SIGTERM)
             self._wait_until(lambda: upstream.status is not None, TERM_GRACE_S)
         self._finish(FLUSH_S)
         self.stderr.say(reason)
@@ -225,8 +228,10 @@ class Guard:
         """Kill whatever is left of the server's tree, and let the client take what is left for it."""
         end_ns = boot_clock() + int(KILL_GRACE_S * 1e9)
         # Again and again, and however impatient the user is: what dies may have started something just before.
-        while processes.signal_tree(self._upstream, signal.SIGKILL) and boot_clock() < end_ns:
+        while self._upstream.signal(_signal.SIGKILL) and boot_clock() < end_ns:
             self._wait(0.02)
+        self._upstream.let_go()
+        self._wait_until(lambda: self._upstream.report_fd < 0, LAST_WORDS_S)
         self._relay.write_counts()
         self._stderr_pump.join(LAST_WORDS_S)
         self._relay.to_client.close(flush_s)

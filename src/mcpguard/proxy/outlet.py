@@ -11,6 +11,8 @@ import stat
 import threading
 from collections import deque
 
+from mcpguard.proxy import linux
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,14 +152,14 @@ def is_writable(fd: int, timeout_ms: int = 0) -> bool:
 def unblocked(fd: int) -> tuple[int, bool]:
     """Give a descriptor for the same pipe that does not block, and True; or `fd` itself, and False.
 
-    O_NONBLOCK belongs to the open file description, which an inherited descriptor shares with others; so a pipe is opened anew
-    (Linux: through /proc). Sockets and terminals cannot be: they are polled before each write.
+    O_NONBLOCK belongs to the open file description, which an inherited descriptor shares with others; so a pipe is opened anew,
+    where that can be done. Sockets and terminals cannot be: they are polled before each write.
     """
     if not os.get_blocking(fd):
         return fd, True
     if not stat.S_ISFIFO(os.fstat(fd).st_mode):
         return fd, False
     try:
-        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), True
+        return linux.open_anew(fd), True
     except OSError:
         return fd, False

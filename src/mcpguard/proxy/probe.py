@@ -20,7 +20,7 @@ import jiter
 
 from mcpguard.errors import CommandNotExecutableError, CommandNotFoundError, GuardError
 from mcpguard.inventory.tools import Tool, ToolListError, parse_tools
-from mcpguard.proxy.upstream import adopt_orphans, find_descendants
+from mcpguard.proxy.linux import adopt_orphans, find_descendants
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:

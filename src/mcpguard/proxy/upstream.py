@@ -1,4 +1,4 @@
-"""Starts the real server, and sees to it that nothing of it is left behind.
+"""Starts the real server by way of its supervisor, hears how it fares, and sees to it that nothing of it is left behind.
 
 Knows pipes, processes and signals, and nothing of what is said.  Imported before the server is started, so it imports next to
 nothing itself.
@@ -8,91 +8,156 @@ from __future__ import annotations
 
 import os
 
+from mcpguard.proxy import linux
+from mcpguard.proxy.supervisor import signal_all, supervise
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Final
-
-_DEFAULTED_SIGNALS: Final = (13, 25)
-"""SIGPIPE and SIGXFSZ, which Python ignores and a child would inherit as ignored; by number, for `signal` is slow to import."""
-
-_COERCED_LOCALES: Final = ("C.UTF-8", "C.utf8", "UTF-8")
+    from collections.abc import Sequence
+    from typing import NoReturn
 
 
 class Upstream:
-    """One running server: its process, and our ends of its pipes.
+    """One running server: our ends of its pipes, and what its supervisor has reported.
 
-    `status` is None while it runs, then its exit status as a shell has it: 128 + n for signal n.
+    `pid` is 0 until `confirm_start`.  `status` is None while the server runs, then its exit status as a shell has it: 128 + n for
+    signal n.  `report_fd` becomes readable when there is news for `collect`; it is -1 when there will be none any more.
     """
 
-    __slots__ = ("command", "pid", "status", "stderr_fd", "stdin_fd", "stdout_fd")
+    __slots__ = (
+        "_lifeline_fd",
+        "_news",
+        "command",
+        "pid",
+        "report_fd",
+        "status",
+        "stderr_fd",
+        "stdin_fd",
+        "stdout_fd",
+        "supervisor",
+    )
 
-    def __init__(self, command: tuple[str, ...], pid: int, stdin_fd: int, stdout_fd: int, stderr_fd: int) -> None:
+    def __init__(
+        self, command: tuple[str, ...], supervisor: int, ours: tuple[int, int, int], lifeline_fd: int, report_fd: int
+    ) -> None:
         self.command = command
-        self.pid = pid
-        self.stdin_fd = stdin_fd
-        self.stdout_fd = stdout_fd
-        self.stderr_fd = stderr_fd
+        self.supervisor = supervisor
+        self.stdin_fd, self.stdout_fd, self.stderr_fd = ours
+        self.report_fd = report_fd
+        self.pid = 0
         self.status: int | None = None
+        self._lifeline_fd = lifeline_fd
+        self._news = b""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing will be heard of the server any more, though it was never said to have ended: somebody ended its supervisor."""
+        return self.report_fd < 0 and self.status is None
+
+    def confirm_start(self) -> None:
+        """Wait until the server is started.
+
+        Raises:
+            CommandNotFoundError: there is no such command, or its interpreter is missing.
+            CommandNotExecutableError: it is there and cannot be executed.
+        """
+        while b"\n" not in self._news and self._read():
+            pass
+        first, _, self._news = self._news.partition(b"\n")
+        if first.startswith(b"+"):
+            self.pid = int(first)
+            os.set_blocking(self.report_fd, False)
+            return
+        self.let_go()
+        _refuse(self.command, -int(first or b"0"))
+
+    def collect(self) -> bool:
+        """Take the news of the supervisor; say whether the server has ended."""
+        while self.report_fd >= 0 and self._read():
+            pass
+        if self.status is None and b"\n" in self._news:
+            self.status = int(self._news)
+        return self.status is not None
+
+    def let_go(self) -> None:
+        """Release the supervisor: it ends whatever is left of the server, and then itself."""
+        if self._lifeline_fd >= 0:
+            os.close(self._lifeline_fd)
+            self._lifeline_fd = -1
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to the server and everything it has started, also to what has left its process group; say if anything lives."""
+        self.collect()
+        lives = signal_all(os.getpid(), self.pid, number, spared=self.supervisor)
+        return lives or (self.status is None and not self.is_lost)
+
+    def has_descendants(self) -> bool:
+        """Whether the server or anything it has started lives, where that can be found out."""
+        return any(pid != self.supervisor for pid in linux.find_descendants(os.getpid()))
+
+    def _read(self) -> bool:
+        """Read on in the supervisor's report; False if there is nothing now."""
+        try:
+            part = os.read(self.report_fd, 256)
+        except BlockingIOError:
+            return False
+        except OSError:
+            part = b""
+        if not part:
+            os.close(self.report_fd)
+            self.report_fd = -1
+            return False
+        self._news += part
+        return True
 
 
 def start(command: Sequence[str]) -> Upstream:
-    """Start `command` with pipes, in a process group of its own.
+    """Let a supervisor start `command` with pipes, in a process group of its own; call `confirm_start` soon.
 
-    It gets the environment and the working directory as they are, descriptors 0 to 2 and no other.  `occupy_standard_descriptors`
-    comes before.
+    The server gets the environment and the working directory as they are, descriptors 0 to 2 and no other.
+    `occupy_standard_descriptors` comes before, and no thread: this forks.
 
     Raises:
-        CommandNotFoundError: there is no such command, or its interpreter is missing.
-        CommandNotExecutableError: it is there and cannot be executed.
+        CommandNotExecutableError: this system starts no more processes, or is none that can fork.
     """
     _keep_descriptors_to_ourselves()
-    stdin, stdout, stderr = os.pipe(), os.pipe(), os.pipe()
+    stdin, stdout, stderr, lifeline, report = (os.pipe() for _ in range(5))
     theirs = (stdin[0], stdout[1], stderr[1])
-    ours = (stdin[1], stdout[0], stderr[0])
     try:
-        pid = os.posix_spawnp(
-            command[0],
-            list(command),
-            _environment(),
-            file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(theirs)],
-            setpgroup=0,
-            setsigdef=_DEFAULTED_SIGNALS,
-        )
-    except FileNotFoundError as error:
-        from mcpguard.errors import CommandNotFoundError
-
-        raise CommandNotFoundError(f"cannot find the server's command `{command[0]}`", _hint(command)) from error
-    except (OSError, ValueError) as error:
+        supervisor = os.fork()
+    except (OSError, AttributeError) as error:
         from mcpguard.errors import CommandNotExecutableError
 
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = (
+            os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else "there is no fork(2)"
+        )
         raise CommandNotExecutableError(
-            f"cannot execute the server's command `{command[0]}`: {reason.lower()}", _hint(command)
+            f"cannot start a process on this system: {reason}",
+            "mcpguard runs servers on Linux; see the README for others",
         ) from error
-    finally:
-        for fd in theirs:
-            os.close(fd)
-    os.set_blocking(ours[0], False)
-    return Upstream(tuple(command), pid, *ours)
+    if supervisor == 0:
+        supervise(command, theirs, lifeline[0], report[1])
+    for fd in (*theirs, lifeline[0], report[1]):
+        os.close(fd)
+    os.set_blocking(stdin[1], False)
+    return Upstream(tuple(command), supervisor, (stdin[1], stdout[0], stderr[0]), lifeline[1], report[0])
+
+
+def _refuse(command: tuple[str, ...], number: int) -> NoReturn:
+    import errno
+
+    from mcpguard.errors import CommandNotExecutableError, CommandNotFoundError
+
+    if number == errno.ENOENT:
+        raise CommandNotFoundError(f"cannot find the server's command `{command[0]}`", _hint(command))
+    reason = os.strerror(number).lower() if number else "its supervisor was ended"
+    raise CommandNotExecutableError(f"cannot execute the server's command `{command[0]}`: {reason}", _hint(command))
 
 
 def _hint(command: Sequence[str]) -> str:
     if " " in command[0] and len(command) == 1:
         return "the command and its arguments are separate words: leave out the quotes around them"
     return "clients may start programs with a short PATH: try the command's absolute path"
-
-
-def _environment() -> Mapping[str, str]:
-    """Give the environment as it was before Python set LC_CTYPE in it, which it does in the C locale (PEP 538)."""
-    if os.environ.get("LC_CTYPE") not in _COERCED_LOCALES:
-        return os.environ
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            ours = b"\0LC_CTYPE=" not in b"\0" + file.read()
-    except OSError:
-        return os.environ
-    return {name: value for name, value in os.environ.items() if not (ours and name == "LC_CTYPE")}
 
 
 def occupy_standard_descriptors() -> None:
@@ -106,111 +171,9 @@ def occupy_standard_descriptors() -> None:
 
 def _keep_descriptors_to_ourselves() -> None:
     """Mark every descriptor that we inherited, the first three excepted, as close-on-exec."""
-    try:
-        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:
-        numbers = list(range(256))
-    for fd in numbers:
+    for fd in linux.open_descriptors():
         if fd > 2:
             try:
                 os.set_inheritable(fd, False)  # noqa: FBT003
             except OSError:
                 continue
-
-
-def collect(upstream: Upstream) -> bool:
-    """Reap every child that has ended; say whether the server is among those that have, now or before."""
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            break
-        if pid == 0:
-            break
-        if pid == upstream.pid:
-            code = os.waitstatus_to_exitcode(status)
-            upstream.status = code if code >= 0 else 128 - code
-    return upstream.status is not None
-
-
-def signal_tree(upstream: Upstream, number: int) -> bool:
-    """Send a signal to the server and everything it has started, also to what has left its process group; say if anything lives."""
-    collect(upstream)
-    descendants = find_descendants(os.getpid())
-    # Once the server is reaped, its pid and with it the number of its group may be somebody else's.
-    if upstream.status is None or any(_group(pid) == upstream.pid for pid in descendants):
-        try:
-            os.killpg(upstream.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
-    for pid in descendants:
-        try:
-            os.kill(pid, number)
-        except (ProcessLookupError, PermissionError):
-            continue
-    return upstream.status is None or bool(descendants)
-
-
-def _group(pid: int) -> int:
-    try:
-        return os.getpgid(pid)
-    except (ProcessLookupError, PermissionError):
-        return 0
-
-
-def find_descendants(ancestor: int) -> list[int]:
-    """Give the pids of all descendants of a process, from `/proc`; where there is none, nothing."""
-    children: dict[int, list[int]] = {}
-    try:
-        names = os.listdir("/proc")
-    except OSError:
-        return []
-    for name in names:
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                stat = file.read()
-        except OSError:
-            continue
-        state, parent = stat[stat.rindex(b")") + 2 :].split(maxsplit=2)[:2]
-        if state != b"Z":
-            children.setdefault(int(parent), []).append(int(name))
-    found: list[int] = []
-    queue = [ancestor]
-    while queue:
-        mine = children.get(queue.pop(), [])
-        found += mine
-        queue += mine
-    return found
-
-
-def adopt_orphans() -> bool:
-    """Make this process the parent of every descendant whose own parent ends (Linux; `prctl(2)`); say whether it worked.
-
-    So whatever a server leaves behind stays within `find_descendants`; for what it leaves at once, this comes before `start`.
-    """
-    import ctypes
-
-    set_child_subreaper = 36
-    try:
-        return bool(ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0) == 0)
-    except (AttributeError, OSError):
-        return False
-
-
-def keep_freed_memory() -> None:
-    """Let the allocator keep what long messages used, up to 16 MiB (glibc: `mallopt(3)`).
-
-    By default it gives every megabyte back at once and has it zeroed by the kernel again for the next message, which costs more
-    than to read and judge it.
-    """
-    import ctypes
-
-    mmap_threshold, trim_threshold = -3, -1
-    try:
-        libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_threshold, 4 << 20)
-        libc.mallopt(trim_threshold, 16 << 20)
-    except (AttributeError, OSError):
-        return  # another allocator, with habits of its own

@@ -1,0 +1,133 @@
+"""What only Linux has, and what takes its place elsewhere: the only module that knows `/proc`, `prctl(2)` and `mallopt(3)`.
+
+Every function answers on any system; its docstring says what it gives where Linux is not.  Imported before the server is started, so
+it imports next to nothing itself.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
+_SET_CHILD_SUBREAPER: Final = 36
+_TRIM_THRESHOLD: Final = -1
+_MMAP_THRESHOLD: Final = -3
+_COERCED_LOCALES: Final = ("C.UTF-8", "C.utf8", "UTF-8")
+_ARG_START: Final = 47
+"""Which field of `/proc/self/stat` says where the words of the command line begin (`proc_pid_stat(5)`), counted from 0."""
+
+FINDS_DESCENDANTS: Final = os.path.exists("/proc/self/stat")
+"""Whether `find_descendants` finds any on this system."""
+
+
+def adopt_orphans() -> bool:
+    """Make this process the parent of every descendant whose own parent ends; say whether it worked.
+
+    So whatever a server leaves behind stays within `find_descendants`.  Elsewhere: False, and orphans are lost.
+    """
+    return _call("prctl", _SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+
+
+def find_descendants(ancestor: int) -> list[int]:
+    """Give the pids of all living descendants of a process.  Elsewhere: none."""
+    children: dict[int, list[int]] = {}
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return []
+    for name in names:
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                stat = file.read()
+        except OSError:
+            continue
+        state, parent = stat[stat.rindex(b")") + 2 :].split(maxsplit=2)[:2]
+        if state != b"Z":
+            children.setdefault(int(parent), []).append(int(name))
+    found: list[int] = []
+    queue = [ancestor]
+    while queue:
+        mine = children.get(queue.pop(), [])
+        found += mine
+        queue += mine
+    return found
+
+
+def inherited_environment() -> Mapping[str, str]:
+    """Give the environment as it was before Python set LC_CTYPE in it, which it does in the C locale (PEP 538).
+
+    Elsewhere: as it is.
+    """
+    if os.environ.get("LC_CTYPE") not in _COERCED_LOCALES:
+        return os.environ
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            ours = b"\0LC_CTYPE=" not in b"\0" + file.read()
+    except OSError:
+        return os.environ
+    return {name: value for name, value in os.environ.items() if not (ours and name == "LC_CTYPE")}
+
+
+def open_descriptors() -> list[int]:
+    """Give the numbers of this process's descriptors.  Elsewhere: what `/dev/fd` shows, or else the first 256."""
+    for directory in ("/proc/self/fd", "/dev/fd"):
+        try:
+            return [int(name) for name in os.listdir(directory)]
+        except OSError:
+            continue
+    return list(range(256))
+
+
+def open_anew(fd: int) -> int:
+    """Open the pipe behind a descriptor once more for writing, without blocking; the descriptor itself stays as it is.
+
+    Raises:
+        OSError: that cannot be done, as everywhere else.
+    """
+    return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def rename(title: str) -> None:
+    """Change what `ps` shows of this process.  Elsewhere: nothing."""
+    try:
+        with open("/proc/self/comm", "w") as file:
+            file.write(title.split(maxsplit=1)[0])
+        with open("/proc/self/stat", "rb") as stat:
+            start, end = map(int, stat.read().rsplit(b")", 1)[1].split()[_ARG_START - 2 :][:2])
+        memory = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(memory, title.encode()[: end - start - 1].ljust(end - start, b"\0"), start)
+        finally:
+            os.close(memory)
+    except (OSError, ValueError):
+        return
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator keep what long messages used, up to 16 MiB (glibc: `mallopt(3)`).  Elsewhere: nothing.
+
+    By default it gives every megabyte back at once and has it zeroed by the kernel again for the next message, which costs more
+    than to read and judge it.
+    """
+    _call("mallopt", _MMAP_THRESHOLD, 4 << 20)
+    _call("mallopt", _TRIM_THRESHOLD, 16 << 20)
+
+
+def _call(name: str, *numbers: int) -> int | None:
+    """Call a function of the C library that takes integers and gives one; None if it has none of this name."""
+    try:
+        # The machinery of `ctypes` without the package around it, which takes 2 ms to import: this comes before a server's start.
+        import _ctypes
+
+        function = _ctypes.dlsym(_ctypes.dlopen(None, 0), name)  # type: ignore[arg-type]
+        result = _ctypes.call_function(function, numbers)
+    except (ImportError, AttributeError, OSError, TypeError):
+        return None
+    assert isinstance(result, int)
+    return result
