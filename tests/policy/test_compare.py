@@ -67,6 +67,9 @@ def tool(**parts: object) -> Parts:
         pytest.param({"prompts": {"p": {}}}, {"prompts": {}}, id="a prompt is gone under deny"),
         pytest.param({}, {"server_requests": {"elicitation/create": "deny"}}, id="a server may ask less"),
         pytest.param({"list": "all"}, {"list": "callable"}, id="less is shown"),
+        pytest.param({"drift": "allow"}, {"drift": "refuse"}, id="tools may not change any more"),
+        pytest.param({"drift": "allow"}, {}, id="nor where nothing is said"),
+        pytest.param({}, {"drift": "refuse"}, id="what is so anyway"),
         pytest.param({"description": "a"}, {"description": "b", "$comment": "c"}, id="words"),
     ],
 )
@@ -137,6 +140,7 @@ def test_what_only_tightens_is_found_so(old: Parts, new: Parts) -> None:
         ),
         pytest.param({}, {"server_requests": {"sampling/createMessage": "allow"}}, "/server_requests", id="sampling"),
         pytest.param({"list": "callable"}, {"list": "all"}, "/list", id="more is shown"),
+        pytest.param({}, {"drift": "allow"}, "/drift", id="tools may change"),
         pytest.param({}, {"audit": {"arguments": "full"}}, "/audit", id="another log"),
     ],
 )

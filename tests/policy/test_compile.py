@@ -117,3 +117,15 @@ def test_values_of_other_types_have_other_digests(one: object, other: object) ->
 
 def test_pointers_escape_what_they_must() -> None:
     assert pointer("tools", "a/b~1", 0) == "/tools/a~1b~01/0"
+
+
+@pytest.mark.parametrize(
+    ("parts", "mode"), [({}, "refuse"), ({"drift": "refuse"}, "refuse"), ({"drift": "allow"}, "allow")]
+)
+def test_tools_may_change_only_where_a_policy_says_so(parts: dict[str, object], mode: str) -> None:
+    assert compile_policy(document(parts)).drift == mode
+
+
+def test_whether_tools_may_change_is_part_of_the_digest() -> None:
+    digests = [compile_policy(document({"drift": mode})).digest for mode in ("allow", "refuse")]
+    assert len({*digests, compile_policy(document({})).digest}) == 3

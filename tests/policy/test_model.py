@@ -21,7 +21,7 @@ def errors(parts: dict[str, object]) -> list[tuple[tuple[int | str, ...], str]]:
 def test_absent_keys_have_the_values_that_the_language_gives_them() -> None:
     policy = PolicyFile.model_validate({"version": "1", "tools": {"a": {}}})
     assert (policy.default, policy.hide, policy.listing, policy.methods) == ("deny", (), "callable", {})
-    assert policy.all_tools.limits == ()
+    assert (policy.all_tools.limits, policy.drift) == ((), "refuse")
     tool = policy.tools["a"]
     assert (tool.action, tool.reason, tool.limits, tool.rate_limit) == ("allow", None, (), None)
 
@@ -85,8 +85,9 @@ def test_text_that_is_no_rate_is_refused(text: str) -> None:
         pytest.param({"$comment": 1}, ("$comment",), "string_type", id="a comment that is no string"),
         pytest.param({"tools": {"$comment": 1}}, ("tools",), IN_OUR_WORDS, id="a comment of the tools that is none"),
         pytest.param({"require": []}, ("require",), "extra_forbidden", id="an unknown key"),
-        pytest.param({"drift": "refuse"}, ("drift",), "extra_forbidden", id="a later key"),
-        pytest.param({"approval": {}}, ("approval",), "extra_forbidden", id="another later key"),
+        pytest.param({"drift": "alow"}, ("drift",), "literal_error", id="no way to treat a tool that changes"),
+        pytest.param({"drift": None}, ("drift",), "literal_error", id="none at all"),
+        pytest.param({"approval": {}}, ("approval",), "extra_forbidden", id="a later key"),
         pytest.param({"methods": {"x": True}}, ("methods", "x"), "literal_error", id="no effect"),
         pytest.param(
             {"server_requests": {"ping": "allow"}}, ("server_requests", "ping"), "extra_forbidden", id="another request"

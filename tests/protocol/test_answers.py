@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcpguard.protocol import answers
+from mcpguard.protocol.catalogue import Catalogue
 from mcpguard.protocol.commands import InFlight
-from mcpguard.protocol.lists import Catalogue
 from mcpguard.protocol.wire import CLIENT, UPSTREAM, Malformed, Message, decode, encode
 from support.conversation import Policy, failure, noted, notice, result, shortened
 
@@ -85,6 +85,33 @@ def test_one_refused_request_among_many_stops_the_call_and_the_text_says_which_a
 
 def test_before_the_policy_nothing_may_be_asked() -> None:
     assert "policy" in answers.refused_input({"inputRequests": {"a": {"method": "roots/list"}}}, CAPABLE, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "asks"),
+    [
+        ({"inputRequests": {"a": {"method": "roots/list"}}}, ""),
+        ({"inputRequests": {"a": {"method": "sampling/createMessage"}}}, "sampling"),
+        ({"result": {"inputRequests": {"a": {"method": "roots/list"}}}}, ""),
+        ({"result": {"inputRequests": {"a": {"method": "sampling/createMessage"}}}}, "sampling"),
+        ({"result": [], "status": "completed"}, ""),
+    ],
+)
+def test_a_task_may_ask_by_itself_and_through_the_result_that_it_ended_with(body: Json, asks: str) -> None:
+    assert asks in answers.refused_in_task(body, {"roots": {}}, Policy())
+    reading = read(entry("tasks/get"), result(1, **body), capabilities={"roots": {}})
+    assert [note.kind for note in reading.notes] == (["input_refused"] if asks else [])
+    told = message(notice("notifications/tasks", **body))
+    if asks:
+        with pytest.raises(Malformed):
+            answers.read_notification(told, Policy(), {"roots": {}})
+    else:
+        assert answers.read_notification(told, Policy(), {"roots": {}}) == told.line
+
+
+def test_the_result_that_a_tool_gives_itself_is_not_read() -> None:
+    said = result(1, result={"inputRequests": {"a": {"method": "sampling/createMessage"}}})
+    assert read(entry("tools/call"), said).line == encode(said)
 
 
 @pytest.mark.parametrize(

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcpguard.protocol import splice
 from mcpguard.protocol.lists import (
     LISTS,
-    MAX_OPEN_LISTINGS,
-    Catalogue,
     Listing,
-    Page,
-    announce_changes,
-    filter_page,
+    announced,
     foreign_members,
     keep_subscriptions,
     only_meta,
-    without_foreign_members,
+    read_sheet,
+    show_once,
+    write_page,
 )
 from mcpguard.protocol.wire import UPSTREAM, Malformed, Message, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NONE: frozenset[str] = frozenset()
+
+@dataclass
+class Shown:
+    line: bytes
+    next_cursor: str | None
+    left_out: int
+    ambiguous: list[str]
+    unclean: list[str]
+    cleaned: list[tuple[str, int]]
 
 
 def message(result: str) -> Message:
@@ -49,10 +57,15 @@ def page(
     *,
     listing: Listing | None = None,
     cursor: str | None = None,
-    known: frozenset[str] = NONE,
     method: str = "tools/list",
-) -> Page:
-    return filter_page(message(result), listing or Listing(method), shows, known, cursor)
+) -> Shown:
+    """Show everything that is not ambiguous and that `shows` shows."""
+    said = message(result)
+    sheet = read_sheet(said, method)
+    names, ambiguous = show_once(listing or Listing(method), cursor, said.line, sheet)
+    kept = [i for i, name in enumerate(names) if name is not None and name not in ambiguous and shows(method, name)]
+    line, cleaned = write_page(said, sheet, kept)
+    return Shown(line, sheet.next_cursor, len(names) - len(kept), ambiguous, sheet.unclean, cleaned)
 
 
 def text_of(line: bytes) -> str:
@@ -162,25 +175,21 @@ def test_what_is_hidden_counts_too_when_names_are_compared() -> None:
     assert page('{"tools":[{"name":"a"},{"name":"a","x":1}]}', all_but("a")).ambiguous == ["a"]
 
 
-def test_a_name_known_to_be_ambiguous_stays_left_out() -> None:
-    assert names_of(page('{"tools":[{"name":"a"},{"name":"b"}]}', known=frozenset("a")).line) == ["b"]
-
-
 def test_pages_of_one_listing_are_compared_and_those_of_two_are_not() -> None:
-    catalogue = Catalogue()
-    first = Listing("tools/list")
-    catalogue.keep(first, page('{"tools":[{"name":"a"}],"nextCursor":"x"}', listing=first))
-    assert catalogue.continued("tools/list", "x") is first
-    assert catalogue.continued("prompts/list", "x") is None
-    assert catalogue.continued("tools/list", "y") is None
-    second = page('{"tools":[{"name":"a","x":1}]}', listing=first, cursor="x")
-    catalogue.keep(first, second)
-    assert second.ambiguous == ["a"]
-    assert catalogue.ambiguous_in("tools/list") == {"a"}
-    assert catalogue.is_ambiguous("tool", "a")
-    assert not catalogue.is_ambiguous("prompt", "a")
-    assert not catalogue.is_ambiguous("method", "a")
+    listing = Listing("tools/list")
+    assert page('{"tools":[{"name":"a"}],"nextCursor":"x"}', listing=listing).ambiguous == []
+    assert page('{"tools":[{"name":"a","x":1}]}', listing=listing, cursor="x").ambiguous == ["a"]
     assert page('{"tools":[{"name":"a","x":1}]}').ambiguous == []
+
+
+def test_a_page_that_is_asked_for_again_is_compared_with_the_others_and_not_with_itself() -> None:
+    listing = Listing("tools/list")
+    page('{"tools":[{"name":"a"}],"nextCursor":"x"}', listing=listing)
+    page('{"tools":[{"name":"b"}]}', listing=listing, cursor="x")
+    again = page('{"tools":[{"name":"b","x":1},{"name":"b","x":1}]}', listing=listing, cursor="x")
+    assert (text_of(again.line), again.ambiguous) == ('{"tools":[{"name":"b","x":1}]}', [])
+    twice = page('{"tools":[{"name":"b"},{"name":"b","x":1},{"name":"a","x":1}]}', listing=listing, cursor="x")
+    assert (names_of(twice.line), twice.ambiguous) == ([], ["b", "a"])
 
 
 def test_a_third_item_of_an_ambiguous_name_says_nothing_new() -> None:
@@ -188,15 +197,6 @@ def test_a_third_item_of_an_ambiguous_name_says_nothing_new() -> None:
     page('{"tools":[{"name":"a"},{"name":"a","x":1}],"nextCursor":"2"}', listing=listing)
     third = page('{"tools":[{"name":"a","x":2}]}', listing=listing, cursor="2")
     assert (names_of(third.line), third.ambiguous) == ([], [])
-
-
-def test_the_listing_that_was_continued_longest_ago_is_forgotten_first() -> None:
-    catalogue = Catalogue()
-    listing = Listing("tools/list")
-    for index in [*range(MAX_OPEN_LISTINGS), 0, MAX_OPEN_LISTINGS]:
-        catalogue.keep(listing, Page(b"", str(index), 0, []))
-    kept = [index for index in range(MAX_OPEN_LISTINGS + 1) if catalogue.continued("tools/list", str(index))]
-    assert kept == [0, *range(2, MAX_OPEN_LISTINGS + 1)]
 
 
 items = st.builds(
@@ -233,14 +233,6 @@ def test_lists_are_foreign_to_every_other_method_and_the_own_list_is_not() -> No
     assert foreign_members({"content": 1}, "ping") == []
 
 
-def test_foreign_members_are_taken_away_and_lone_surrogates_beside_them_stay() -> None:
-    given_ = message('{"a":"\\ud800","Tools":[1], "b":2}')
-    line, removed = without_foreign_members(given_, "ping")
-    assert (text_of(line), removed) == ('{"a":"\\ud800","b":2}', ["Tools"])
-    clean = message('{"a":"\\ud800"}')
-    assert without_foreign_members(clean, "ping") == (clean.line, [])
-
-
 # Capabilities
 
 
@@ -261,7 +253,9 @@ def test_foreign_members_are_taken_away_and_lone_surrogates_beside_them_stay() -
 def test_capabilities_with_lists_say_that_they_change(before: str, after: str) -> None:
     given_ = message(before)
     assert given_.result is not None
-    assert text_of(announce_changes(given_.result, given_.line)) == after
+    changes = announced(given_.result)
+    assert text_of(splice.rewrite_line(given_.line, {"result": changes})) == after
+    assert (changes == {}) is (before == after)
 
 
 # Notifications and subscriptions

@@ -16,7 +16,7 @@ from mcpguard.stores.audit import Recorder
 from mcpguard.stores.counters import MemoryCounters
 
 if TYPE_CHECKING:
-    from mcpguard.policy.decision import Verdict
+    from mcpguard.policy.decision import Code, Verdict
 
 DAY_NS = 86_400 * 10**9
 
@@ -129,3 +129,60 @@ def test_the_log_holds_what_the_policy_asks_for(mode: str, part: bytes | None) -
     assert (b'"arguments":' in line) is (part is not None)
     assert part is None or part in line
     assert (b'"amount":3.0' in line) is (mode == "full")
+
+
+def test_whether_tools_may_change_follows_the_policy_in_force() -> None:
+    guard = enforcer({}, Clocks())
+    assert not guard.permits_drift()
+    guard.replace(compile_policy(PolicyFile.model_validate({"version": "1", "drift": "allow"})))
+    assert guard.permits_drift()
+
+
+FAULTY: dict[str, Any] = {
+    "tools": {"open": {}, "ruled": {"require": [{"conditions": []}]}, "shut": {"action": "deny"}},
+    "hide": ["gone"],
+    "prompts": {"open": {}, "gone": {"action": "hide"}},
+    "resources": {"open:*": {}, "gone:*": {"action": "hide"}},
+}
+
+
+def faulty(kind: str, method: str, subject: str, code: Code) -> Verdict:
+    ticket = InFlight(CLIENT, 1, method, b"", 1)
+    ticket.subject = subject
+    return enforcer(FAULTY, Clocks()).consult(Consult(ticket, kind, subject, None, (code, "because")), Journal())
+
+
+@pytest.mark.parametrize("code", ["drift", "malformed"])
+@pytest.mark.parametrize("tool", ["open", "ruled", "shut", "not named"])
+def test_a_tool_with_a_fault_is_refused_for_that_whatever_the_policy_says(code: Code, tool: str) -> None:
+    verdict = faulty("tool", "tools/call", tool, code)
+    assert (verdict.admitted, verdict.hidden, verdict.code) == (False, False, code)
+    assert verdict.rule == ("/drift" if code == "drift" else "")
+    assert verdict.text == f"mcpguard: {tool} denied: because. Do not retry unchanged."
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "subject"),
+    [
+        ("tool", "tools/call", "gone"),
+        ("prompt", "prompts/get", "gone"),
+        ("resource", "resources/read", "gone:a"),
+        ("resource", "completion/complete", "gone:{x}"),
+    ],
+)
+def test_what_is_hidden_has_no_fault_that_anybody_hears_of(kind: str, method: str, subject: str) -> None:
+    assert faulty(kind, method, subject, "malformed") == consult(enforcer(FAULTY, Clocks()), kind, method, subject)
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "subject"),
+    [
+        ("prompt", "prompts/get", "open"),
+        ("resource", "resources/read", "open:a"),
+        ("resource", "completion/complete", "open:{x}"),
+        ("method", "tools/call", "tools/call"),
+    ],
+)
+def test_what_has_a_fault_is_refused_for_that(kind: str, method: str, subject: str) -> None:
+    verdict = faulty(kind, method, subject, "busy")
+    assert (verdict.admitted, verdict.hidden, verdict.code) == (False, False, "busy")

@@ -105,7 +105,7 @@ EVERYTHING_WRONG = """\
   "default": "alow",
   "hide": ["a", 7, "b\\\\c"],
   "list": "everything",
-  "drift": "refuse",
+  "approval": {},
   "all_tools": {"deny_id": []},
   "methods": {"tools/call": "allow", "x": "maybe"},
   "server_requests": {"roots/list": true},
@@ -143,7 +143,7 @@ def test_everything_that_is_wrong_is_said_at_once_and_in_order(tmp_path: Path) -
         "policy.json:5:17: an entry of `hide` must be a string, not the number `7`",
         "policy.json:5:20: `\\c` escapes nothing; `\\` goes before `*`, `?`, `@` or `\\`",
         "policy.json:6:11: unknown list `everything`; use `callable` or `all`",
-        f"policy.json:7:3: {later}`drift` in a policy yet; take it out to use the policy",
+        f"policy.json:7:3: {later}`approval` in a policy yet; take it out to use the policy",
         "policy.json:8:17: unknown key `deny_id` in `all_tools`; did you mean `deny_if`?",
         (
             "policy.json:9:15: `methods` is for methods that the protocol does not know, and it knows `tools/call`: "
@@ -265,7 +265,7 @@ def test_one_thing_wrong_is_one_line(tmp_path: Path, content: str | bytes, expec
             [
                 (
                     "policy.yaml:2:1: unknown key `x` in a policy; it can have `$schema`, `version`, `description`, `default`, "
-                    "`hide`, `all_tools`, `tools`, `resources`, `prompts`, `server_requests`, `methods`, `audit` and `list`"
+                    "`hide`, `all_tools`, `tools`, `resources`, `prompts`, `server_requests`, `methods`, `audit`, `list` and `drift`"
                 ),
                 "policy.yaml:2:4: anchors have no place in a policy; write the value out",
             ],

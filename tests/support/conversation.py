@@ -94,6 +94,7 @@ class Policy:
     denied: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
     methods: set[str] = field(default_factory=set)
+    drift: bool = False
     server_requests: set[str] = field(
         default_factory=lambda: {"sampling/createMessage", "elicitation/create", "roots/list"}
     )
@@ -110,6 +111,9 @@ class Policy:
 
     def permits_server_request(self, method: str) -> bool:
         return method in self.server_requests
+
+    def permits_drift(self) -> bool:
+        return self.drift
 
     def judge(self, consult: Consult) -> Verdict:
         if consult.fault is not None:

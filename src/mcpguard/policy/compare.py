@@ -47,6 +47,8 @@ def _general(old: PolicyFile, new: PolicyFile) -> Iterator[str]:
         yield f"/hide: `{gone[0]}` is not hidden any more"
     if old.listing != new.listing and new.listing == "all":
         yield "/list: tools that cannot be called are shown"
+    if old.drift == "refuse" and new.drift == "allow":
+        yield "/drift: a tool that changes was refused and is allowed"
     if old.audit != new.audit:
         yield "/audit: the log is kept in another way"
 

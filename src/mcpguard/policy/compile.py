@@ -22,6 +22,7 @@ from mcpguard.policy.model import CANONICAL, Effect, Limit, PlainLimit, PolicyFi
 __all__ = ["ListMode", "Policy", "Section", "compile_policy", "limits_of", "pointer", "rules_of"]
 
 ListMode: TypeAlias = Literal["callable", "all"]
+DriftMode: TypeAlias = Literal["refuse", "allow"]
 AuditMode: TypeAlias = Literal["digest", "keys", "masked", "full"]
 
 _NOT_NAMED: Final = 'the policy does not name this {0} (default: deny); ask the user to add it under "{1}"'
@@ -47,6 +48,7 @@ class Policy:
     default: Effect
     list_mode: ListMode
     audit: AuditMode
+    drift: DriftMode
     digest: str
     hidden: tuple[tuple[Pattern, Decision], ...]
     tools: Table[Entry]
@@ -91,6 +93,7 @@ def compile_policy(document: PolicyFile) -> Policy:
         default=document.default,
         list_mode=document.listing,
         audit=document.audit.arguments,
+        drift=document.drift,
         digest=_digest(document),
         hidden=tuple(_hidden(document)),
         tools=build_table(

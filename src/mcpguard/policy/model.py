@@ -380,7 +380,7 @@ class PolicyFile(Part):
     """A policy that mcpguard enforces in front of an MCP server."""
 
     NOUN: ClassVar[str] = "a policy"
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"approval", "drift"})
+    NOT_YET: ClassVar[frozenset[str]] = frozenset({"approval"})
 
     schema_uri: Annotated[str | None, _Given()] = Field(
         default=None, alias="$schema", exclude=True, description="The JSON Schema for editors; it means nothing here."
@@ -422,4 +422,7 @@ class PolicyFile(Part):
     audit: Audit = Field(default_factory=Audit, description="What the decision log holds.")
     listing: Literal["callable", "all"] = Field(
         default="callable", alias="list", description="Which tools a list shows: the callable ones, or denied ones too."
+    )
+    drift: Literal["refuse", "allow"] = Field(
+        default="refuse", description="What happens to a tool whose definition changes during a session."
     )

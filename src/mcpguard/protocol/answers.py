@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from mcpguard.protocol import lists, methods, replies
+from mcpguard.protocol import cleaning, lists, methods, replies, splice
 from mcpguard.protocol.commands import Note
 from mcpguard.protocol.wire import ENVELOPE, INTERNAL_ERROR, UPSTREAM, Malformed, printable, refuse_lookalikes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Final
 
+    from mcpguard.protocol.catalogue import Catalogue
     from mcpguard.protocol.commands import InFlight
     from mcpguard.protocol.session import Rules
+    from mcpguard.protocol.splice import Change
     from mcpguard.protocol.wire import Message
 
 SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
+INTRODUCTIONS: Final = frozenset(("initialize", "server/discover"))
+_CLEANED: Final = {
+    "initialize": cleaning.clean_introduction,
+    "server/discover": cleaning.clean_introduction,
+    "prompts/get": cleaning.clean_description,
+}
+"""What people read in results that are no lists."""
+_MAX_NAMED: Final = 20
 _PLAIN_RESULT: Final = frozenset(
     ("content", "isError", "structuredContent", "_meta", "resultType", "contents", "messages")
 )
@@ -31,9 +42,7 @@ class Reading:
         self.notes = notes
 
 
-def read(
-    entry: InFlight, message: Message, rules: Rules | None, catalogue: lists.Catalogue, capabilities: object
-) -> Reading:
+def read(entry: InFlight, message: Message, rules: Rules | None, catalogue: Catalogue, capabilities: object) -> Reading:
     """Read an answer as the method of `entry` defines it.
 
     `capabilities` are what the client has declared, for its requests that carry none of their own (up to 2025-11-25).
@@ -41,24 +50,34 @@ def read(
     Raises:
         Malformed: the answer cannot be read, so the client must get an error in its place.
     """
-    result = message.result
+    result, method = message.result, entry.method
     if result is None:
         return Reading(message.line, "error")
-    if not _PLAIN_RESULT.issuperset(result) or result.get("resultType") == "input_required":
-        refused = refused_input(result, entry.capabilities if entry.modern else capabilities, rules)
+    if not _PLAIN_RESULT.issuperset(result):
+        declared = entry.capabilities if entry.modern else capabilities
+        judge = refused_in_task if method == "tasks/get" else refused_input
+        refused = judge(result, declared, rules)
         if refused:
             return _without_input(entry, refused)
-    method = entry.method
     if method == "tools/call":
         return Reading(message.line, _tool_status(result))
     if method in lists.LISTS:
         if rules is None:
             raise Malformed("a list came before the policy was loaded")
         return _page(entry, message, rules, catalogue)
-    line, removed = lists.without_foreign_members(message, method)
-    if method in ("initialize", "server/discover"):
-        line = lists.announce_changes(result, line)
-    return Reading(line, "ok", tuple(_removed(removed, entry)))
+    foreign = lists.foreign_members(result, method)
+    changes: dict[str, Change] = dict.fromkeys(foreign)
+    notes = _removed(foreign, entry)
+    clean = _CLEANED.get(method)
+    if clean is not None:
+        cleaned, count = clean(result)
+        if count:
+            changes.update(cleaned)
+            notes.append(_cleaned(count, list(cleaned), entry))
+    if method in INTRODUCTIONS:
+        changes.update(lists.announced(result))
+    line = splice.rewrite_line(message.line, {"result": changes}) if changes else message.line
+    return Reading(line, "ok", tuple(notes))
 
 
 def offered_lists(result: dict[str, Any]) -> frozenset[str]:
@@ -78,15 +97,40 @@ def server_info(result: dict[str, Any]) -> dict[str, Any] | None:
     return info if type(info) is dict else None
 
 
-def _page(entry: InFlight, message: Message, rules: Rules, catalogue: lists.Catalogue) -> Reading:
-    listing, cursor = entry.extra or (lists.Listing(entry.method), None)
-    page = lists.filter_page(message, listing, rules.shows, catalogue.ambiguous_in(entry.method), cursor)
-    catalogue.keep(listing, page)
-    notes = _removed(lists.foreign_members(message.result or {}, entry.method), entry)
+def _page(entry: InFlight, message: Message, rules: Rules, catalogue: Catalogue) -> Reading:
+    method = entry.method
+    listing, cursor = entry.extra or (lists.Listing(method), None)
+    page = catalogue.read(message, listing, cursor, rules)
+    shows = rules.shows
+    kept = [index for index, name in enumerate(page.names) if name is not None and shows(method, name)]
+    line, cleaned = lists.write_page(message, page.sheet, kept)
+    notes = _removed(lists.foreign_members(message.result or {}, method), entry)
+    if page.sheet.unclean:
+        names = _joined(map(printable, page.sheet.unclean))
+        notes.append(
+            _note("unclean_name", f"names with characters that nobody sees, left out and refused: {names}", entry)
+        )
     if page.ambiguous:
-        names = ", ".join(map(printable, page.ambiguous))
+        names = _joined(map(printable, page.ambiguous))
         notes.append(_note("ambiguous", f"two different items under one name, left out and refused: {names}", entry))
-    return Reading(page.line, "ok", tuple(notes))
+    if page.changed:
+        names = _joined(f"{printable(name)} ({members})" for name, members in page.changed)
+        what = "as the policy permits" if rules.permits_drift() else "left out and refused"
+        notes.append(_note("drift", f"definitions that changed during the session, {what}: {names}", entry))
+    if cleaned:
+        places = [f"{printable(name)} ({count})" for name, count in cleaned]
+        notes.append(_cleaned(sum(count for _, count in cleaned), places, entry))
+    return Reading(line, "ok", tuple(notes))
+
+
+def _cleaned(count: int, places: list[str], entry: InFlight) -> Note:
+    return _note("cleaned", f"characters that nobody sees, removed from texts: {count}, of {_joined(places)}", entry)
+
+
+def _joined(names: Iterable[str]) -> str:
+    shown = list(names)
+    more = len(shown) - _MAX_NAMED
+    return ", ".join(shown[:_MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _removed(names: list[str], entry: InFlight) -> list[Note]:
@@ -130,6 +174,17 @@ def refused_input(body: dict[str, Any], capabilities: object, rules: Rules | Non
     return ""
 
 
+def refused_in_task(body: dict[str, Any], capabilities: object, rules: Rules | None) -> str:
+    """Say the same of the state of a task: it asks itself, or the result that it ended with does (SEP-2663).
+
+    Raises:
+        Malformed: `inputRequests` is no map of requests.
+    """
+    refused = refused_input(body, capabilities, rules)
+    ended = body.get("result")
+    return refused_input(ended, capabilities, rules) if not refused and type(ended) is dict else refused
+
+
 def _without_input(entry: InFlight, refused: str) -> Reading:
     text = (
         f"mcpguard: {printable(entry.subject or entry.method)} stopped: the server asked for more input, and that was refused "
@@ -158,7 +213,7 @@ def read_notification(message: Message, rules: Rules, capabilities: object) -> b
             raise Malformed("a change of a resource that the policy does not allow was not passed on")
         return message.line
     if method == "notifications/tasks":
-        refused = refused_input(message.params, capabilities, rules)
+        refused = refused_in_task(message.params, capabilities, rules)
         if refused:
             raise Malformed(f"a task's request for input was refused: {refused}")
         return message.line

@@ -6,7 +6,8 @@ A page is read whole and written with the refused items cut out; every byte of w
 from __future__ import annotations
 
 # Not where it is used: a pump that imports waits for the main thread, which imports for a long time at the start.
-from mcpguard.protocol import splice
+from mcpguard.protocol import cleaning, splice
+from mcpguard.protocol.cleaning import is_clean
 from mcpguard.protocol.wire import Malformed, refuse_lookalikes
 
 TYPE_CHECKING = False
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
+    from mcpguard.protocol.cleaning import Members
     from mcpguard.protocol.splice import Change
     from mcpguard.protocol.wire import Message
 
@@ -67,13 +69,6 @@ _COMMON_ITEM: Final = frozenset(
         "arguments",
     )
 )
-_LISTS_OF: Final = {
-    "tool": ("tools/list",),
-    "prompt": ("prompts/list",),
-    "resource": ("resources/list", "resources/templates/list"),
-}
-_NONE: Final[frozenset[str]] = frozenset()
-MAX_OPEN_LISTINGS: Final = 1000
 MAX_TTL_MS: Final = 60_000
 
 
@@ -91,101 +86,79 @@ class Listing:
         self.seen: dict[str, tuple[str | None, bytes] | None] = {}
 
 
-class Catalogue:
-    """What the lists of one session have shown: listings that go on at a cursor, and names that stand for two things."""
+class Sheet:
+    """What one page of a list is, whoever asks for it: the names of its items and the cursor to the next page.
 
-    __slots__ = ("_ambiguous", "_open")
+    `names` has None for an item without a name, and for each in `unclean`: their names hold characters that nobody sees.
+    `cleaned` has what is to be changed in items whose texts hold some, and how many.
+    """
 
-    def __init__(self) -> None:
-        self._open: dict[tuple[str, str], Listing] = {}
-        self._ambiguous: dict[str, frozenset[str]] = {}
+    __slots__ = ("cleaned", "method", "names", "next_cursor", "unclean")
 
-    def continued(self, method: str, cursor: str) -> Listing | None:
-        """Give the listing whose last page ended with this cursor."""
-        return self._open.get((method, cursor))
-
-    def keep(self, listing: Listing, page: Page) -> None:
-        """Remember where a listing goes on, and the names that its page showed to be ambiguous."""
-        if page.next_cursor is not None:
-            self._open.pop((listing.method, page.next_cursor), None)
-            if len(self._open) >= MAX_OPEN_LISTINGS:
-                del self._open[next(iter(self._open))]
-            self._open[listing.method, page.next_cursor] = listing
-        if page.ambiguous:
-            self._ambiguous[listing.method] = self.ambiguous_in(listing.method).union(page.ambiguous)
-
-    def ambiguous_in(self, method: str) -> frozenset[str]:
-        """Give the names that lists of `method` have used for two different items."""
-        return self._ambiguous.get(method, _NONE)
-
-    def is_ambiguous(self, kind: str, name: str) -> bool:
-        """Whether a `kind` (tool, prompt or resource) of this name could be either of two."""
-        return bool(self._ambiguous) and any(name in self.ambiguous_in(method) for method in _LISTS_OF.get(kind, ()))
-
-
-class Page:
-    """One page as the client gets it: its line, the cursor to the next page, and what was left out of it and why."""
-
-    __slots__ = ("ambiguous", "left_out", "line", "next_cursor")
-
-    def __init__(self, line: bytes, next_cursor: str | None, left_out: int, ambiguous: list[str]) -> None:
-        self.line = line
+    def __init__(self, method: str, names: list[str | None], next_cursor: str | None) -> None:
+        self.method = method
+        self.names = names
         self.next_cursor = next_cursor
-        self.left_out = left_out
-        self.ambiguous = ambiguous
+        self.unclean: list[str] = []
+        self.cleaned: dict[int, Members] = {}
 
 
-def filter_page(
-    message: Message,
-    listing: Listing,
-    shows: Callable[[str, str], bool],
-    known_ambiguous: frozenset[str],
-    cursor: str | None,
-) -> Page:
-    """Cut everything out of a page that `shows(method, name)` does not show, and every name that stands for two items.
-
-    A name that comes twice in one listing with the same bytes passes once, on the page that showed it first; with different
-    bytes it is ambiguous: it is left out here, and `Page.ambiguous` names it, for which of the two would a call mean? `cursor`
-    is the one that the page was asked for with; if there is none, and the page names none either, nothing need be kept.
+def read_sheet(message: Message, method: str) -> Sheet:
+    """Read a page.
 
     Raises:
-        Malformed: the page is not a list of named items, or has a member that equals one of the protocol's but for case.
+        Malformed: it is not a list of named items, or has a member that equals one of the protocol's but for case.
     """
     result = message.result or {}
-    member, name_key = LISTS[listing.method]
+    member, name_key = LISTS[method]
     refuse_lookalikes(result, frozenset((member, "nextCursor")))
     items = result.get(member)
     next_cursor = result.get("nextCursor")
     if type(items) is not list:
-        raise Malformed(f"the result of {listing.method} has no list `{member}`")
+        raise Malformed(f"the result of {method} has no list `{member}`")
     if next_cursor is not None and type(next_cursor) is not str:
         raise Malformed("`nextCursor` must be a string")
-    if message.line.find(b"\\u") >= 0:
+    if b"\\" in message.line and message.line.find(b"\\u") >= 0:
         _refuse_lone_surrogates(message.line)
-    names = [_name(item, name_key) for item in items]
-    ambiguous: list[str] = []
-    if cursor is not None or next_cursor is not None or len(set(names)) < len(names):
-        names = _once(listing, cursor, message.line, names, ambiguous)
-    kept = frozenset(
-        index
-        for index, name in enumerate(names)
-        if name is not None and name not in known_ambiguous and name not in ambiguous and shows(listing.method, name)
-    )
-    line = _without(message.line, result, listing.method, kept)
-    return Page(line, next_cursor, len(items) - len(kept), ambiguous)
+    sheet = Sheet(method, [_name(item, name_key) for item in items], next_cursor)
+    if cleaning.may_need_cleaning(message.line):
+        _clean(sheet, items)
+    return sheet
 
 
-def _once(
-    listing: Listing, cursor: str | None, line: bytes, names: list[str | None], ambiguous: list[str]
-) -> list[str | None]:
-    """Give the names with None in the place of each that the listing has had before; add those of two items to `ambiguous`."""
+def _clean(sheet: Sheet, items: list[Any]) -> None:
+    for index, name in enumerate(sheet.names):
+        if name is None:
+            continue
+        item = items[index]
+        # A resource has a name beside its URI, and some clients show that.
+        if is_clean(name) and is_clean(str(item.get("name"))):
+            cleaned = cleaning.clean_item(item)
+            if cleaned[1]:
+                sheet.cleaned[index] = cleaned
+        else:
+            sheet.unclean.append(name)
+            sheet.names[index] = None
+
+
+def show_once(listing: Listing, cursor: str | None, line: bytes, sheet: Sheet) -> tuple[list[str | None], list[str]]:
+    """Give the names of a page with None in the place of each that its listing has shown before, and those that two items bear.
+
+    A name that comes twice in one listing with the same bytes passes once, on the page that showed it first; with different
+    bytes it is ambiguous, for which of the two would a call mean? `cursor` is the one that the page was asked for with; if there
+    is none, and the page names none either, nothing need be kept.
+    """
+    names = sheet.names
+    if cursor is None and sheet.next_cursor is None and len(set(names)) == len(names):
+        return names, []
     from hashlib import sha256
 
     text = line.decode()
-    places = splice.elements(text, splice.find(text, "result", LISTS[listing.method][0]))
+    places = splice.elements(text, splice.find(text, "result", LISTS[sheet.method][0]))
     seen = listing.seen
     here: set[str] = set()
     once: list[str | None] = []
+    ambiguous: list[str] = []
     for name, (start, end) in zip(names, places, strict=True):
         once.append(None)
         if name is None:
@@ -194,30 +167,43 @@ def _once(
         first = seen.setdefault(name, item)
         if first is None:
             continue
-        if first[1] != item[1]:
-            seen[name] = None
-            ambiguous.append(name)
-        elif first[0] == cursor and name not in here:
-            # A page that is asked for again shows again what it showed.
+        if first[0] == cursor and name not in here:
+            # A page that is asked for again shows what is there now.
+            seen[name] = item
             here.add(name)
             once[-1] = name
-    return once
+        elif first[1] != item[1]:
+            seen[name] = None
+            ambiguous.append(name)
+    return once, ambiguous
 
 
-def _without(line: bytes, result: dict[str, Any], method: str, kept: frozenset[int]) -> bytes:
-    """Write a page with the items at `kept` only; what was cut is for this client alone, and not for long."""
-    changes: dict[str, Change] = dict.fromkeys(foreign_members(result, method))
-    member = LISTS[method][0]
-    if len(kept) < len(result[member]):
-        changes[member] = lambda text, at: splice.rewrite_array(text, at, kept)
+def write_page(message: Message, sheet: Sheet, kept: list[int]) -> tuple[bytes, list[tuple[str, int]]]:
+    """Write a page with the items at `kept` only, in clean words; give it, and how many characters of which items went.
+
+    What was cut out is cut for this client alone, and not for long.
+    """
+    result = message.result or {}
+    member = LISTS[sheet.method][0]
+    items = result[member]
+    changes: dict[str, Change] = dict.fromkeys(foreign_members(result, sheet.method))
+    inside: dict[int, Change] = {}
+    cleaned = []
+    if len(kept) < len(items):
+        inside = dict.fromkeys(set(range(len(items))).difference(kept))
         if "cacheScope" in result:
             changes["cacheScope"] = '"private"'
         ttl = result.get("ttlMs")
         if ttl is not None and not (isinstance(ttl, int | float) and ttl <= MAX_TTL_MS):
             changes["ttlMs"] = str(MAX_TTL_MS)
-    if not changes:
-        return line
-    return splice.rewrite_line(line, {"result": lambda text, at: splice.rewrite_object(text, at, changes)})
+    if sheet.cleaned:
+        for index in kept:
+            if index in sheet.cleaned:
+                inside[index], count = sheet.cleaned[index]
+                cleaned.append((str(sheet.names[index]), count))
+    if inside:
+        changes[member] = inside
+    return splice.rewrite_line(message.line, {"result": changes}) if changes else message.line, cleaned
 
 
 def _name(item: object, name_key: str) -> str | None:
@@ -247,41 +233,17 @@ def foreign_members(result: dict[str, Any], method: str) -> list[str]:
     return [name for name in result if name.casefold() in _LIST_MEMBERS and name != own]
 
 
-def without_foreign_members(message: Message, method: str) -> tuple[bytes, list[str]]:
-    """Take away `foreign_members`; give the line to forward and their names."""
-    foreign = foreign_members(message.result or {}, method)
-    if not foreign:
-        return message.line, foreign
-    changes: dict[str, Change] = dict.fromkeys(foreign)
-    return splice.rewrite_line(
-        message.line, {"result": lambda text, at: splice.rewrite_object(text, at, changes)}
-    ), foreign
-
-
-def announce_changes(result: dict[str, Any], line: bytes) -> bytes:
-    """Set `listChanged` in each of the capabilities that have lists: what a client may see changes with the policy."""
+def announced(result: dict[str, Any]) -> dict[str, Change]:
+    """Say what sets `listChanged` in each of the capabilities that have lists: what a client may see changes with the policy."""
     capabilities = result.get("capabilities")
     if type(capabilities) is not dict:
-        return line
-    told = {
-        name: _announced
+        return {}
+    told: dict[str, Change] = {
+        name: {"listChanged": "true"}
         for name in LISTED
         if type(capabilities.get(name)) is dict and capabilities[name].get("listChanged") is not True
     }
-    if not told:
-        return line
-
-    def in_result(text: str, at: int) -> str:
-        return splice.rewrite_object(text, at, {"capabilities": in_capabilities})
-
-    def in_capabilities(text: str, at: int) -> str:
-        return splice.rewrite_object(text, at, told)
-
-    return splice.rewrite_line(line, {"result": in_result})
-
-
-def _announced(text: str, at: int) -> str:
-    return splice.rewrite_object(text, at, {"listChanged": "true"})
+    return {"capabilities": told} if told else {}
 
 
 def only_meta(message: Message) -> bytes:
@@ -289,10 +251,12 @@ def only_meta(message: Message) -> bytes:
     text = message.line.decode()
     changes: dict[str, Change] = {name: None for name in splice.names(text, 0) if name not in ("jsonrpc", "method")}
     if type(message.params.get("_meta")) is dict:
-        others = {name: None for name in splice.names(text, splice.find(text, "params")) if name != "_meta"}
+        others: dict[str, Change] = dict.fromkeys(
+            name for name in splice.names(text, splice.find(text, "params")) if name != "_meta"
+        )
         if not others and len(changes) == 1:
             return message.line
-        changes["params"] = lambda text, at: splice.rewrite_object(text, at, others)
+        changes["params"] = others
     return splice.rewrite_line(message.line, changes) if changes else message.line
 
 
@@ -317,12 +281,6 @@ def keep_subscriptions(message: Message, permits: Callable[[str], bool]) -> tupl
     if len(kept) == len(uris):
         return message.line, 0
 
-    def in_params(text: str, at: int) -> str:
-        return splice.rewrite_object(text, at, {"notifications": in_filter})
-
-    def in_filter(text: str, at: int) -> str:
-        return splice.rewrite_object(
-            text, at, {"resourceSubscriptions": lambda text, at: splice.rewrite_array(text, at, kept)}
-        )
-
-    return splice.rewrite_line(message.line, {"params": in_params}), len(uris) - len(kept)
+    taken: dict[int, Change] = dict.fromkeys(index for index in range(len(uris)) if index not in kept)
+    changes: Change = {"notifications": {"resourceSubscriptions": taken}}
+    return splice.rewrite_line(message.line, {"params": changes}), len(taken)

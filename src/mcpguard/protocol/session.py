@@ -10,6 +10,7 @@ from collections import deque
 
 from mcpguard.protocol import answers, methods, replies, requests
 from mcpguard.protocol.asking import ServerRequests
+from mcpguard.protocol.catalogue import Catalogue
 from mcpguard.protocol.commands import (
     CANCELLED,
     HOLD,
@@ -26,8 +27,9 @@ from mcpguard.protocol.commands import (
     Remember,
 )
 from mcpguard.protocol.framing import Overlong
-from mcpguard.protocol.lists import LISTED, LISTS, Catalogue, keep_subscriptions
+from mcpguard.protocol.lists import LISTED, LISTS, keep_subscriptions
 from mcpguard.protocol.probes import Probes
+from mcpguard.protocol.repeats import MIN_BYTES
 from mcpguard.protocol.replies import SUBSCRIPTION_KEY
 from mcpguard.protocol.wire import (
     CLIENT,
@@ -64,6 +66,9 @@ if TYPE_CHECKING:
 
         def permits_server_request(self, method: str) -> bool:
             """Whether a server may ask this of the client."""
+
+        def permits_drift(self) -> bool:
+            """Whether a tool may change during a session."""
 
 
 MAX_IN_FLIGHT: Final = 65_536
@@ -185,8 +190,9 @@ class Session:
             return []
         if isinstance(line, Overlong):
             return self._overlong(side, line)
+        known = self._catalogue.repeats.recall(line) if side is UPSTREAM and len(line) >= MIN_BYTES else None
         try:
-            message = decode(line, side)
+            message = known or decode(line, side)
         except Malformed as refused:
             return self._malformed(side, line, refused)
         if side is UPSTREAM:
@@ -356,9 +362,9 @@ class Session:
 
     def _listen(self, entry: InFlight, message: Message) -> list[Command]:
         assert self._rules is not None
-        permits, catalogue = self._rules.permits_resource, self._catalogue
+        rules, catalogue = self._rules, self._catalogue
         line, taken = keep_subscriptions(
-            message, lambda uri: permits(uri) and not catalogue.is_ambiguous("resource", uri)
+            message, lambda uri: rules.permits_resource(uri) and catalogue.fault("resource", uri, rules) is None
         )
         message.line = line
         wanted = message.params.get("notifications") or {}
@@ -389,8 +395,8 @@ class Session:
         entry.state = WAITING
         entry.subject = subject
         self._requests[entry.id] = entry
-        if fault is None and self._catalogue.is_ambiguous(kind, subject):
-            fault = ("malformed", "the server lists more than one under this name, so a call could mean either")
+        if fault is None:
+            fault = self._catalogue.fault(kind, subject, self._rules)
         return Consult(entry, kind, subject, arguments, fault)
 
     def _client_notification(self, message: Message) -> list[Command]:
@@ -452,7 +458,7 @@ class Session:
                 note,
                 *self._fail(entry, f"mcpguard: {refused.reason} (in the server's answer)", len(message.line)),
             ]
-        if entry.method in _INTRODUCTIONS and message.result is not None:
+        if entry.method in answers.INTRODUCTIONS and message.result is not None:
             self.server = answers.server_info(message.result) or self.server
             if entry.method == "initialize":
                 self._offered = answers.offered_lists(message.result)
@@ -538,6 +544,3 @@ def _named_id(message: Message) -> Id | None:
     """Give the id that a `notifications/cancelled` names; never a boolean, which Python would take for 0 or 1."""
     id_ = message.params.get("requestId")
     return id_ if type(id_) is str or type(id_) is int else None
-
-
-_INTRODUCTIONS: Final = frozenset(("initialize", "server/discover"))

@@ -10,11 +10,13 @@ from _json import make_scanner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Iterator, Mapping
     from typing import TypeAlias
 
-    Change: TypeAlias = str | Callable[[str, int], str] | None
-    """What becomes of a member: other JSON text, nothing (None), or what a function of (text, start) makes of it."""
+    Change: TypeAlias = "str | Changes | None"
+    """What becomes of a value: other JSON text, what is changed inside it, or nothing (None)."""
+    Changes: TypeAlias = "Mapping[str, Change] | Mapping[int, Change]"
+    """What becomes of the members of an object, by their names, or of the elements of an array, by their places."""
 
 
 class _Plain:
@@ -32,41 +34,58 @@ class _Plain:
 _scan = make_scanner(_Plain)  # type: ignore[arg-type]  # it reads the attributes of any object
 
 
-def rewrite_line(line: bytes, changes: Mapping[str, Change]) -> bytes:
+def rewrite_line(line: bytes, changes: Changes) -> bytes:
     """Change members of the object that a line holds; the line keeps its LF."""
-    return rewrite_object(line.decode(), 0, changes).encode() + b"\n"
+    text = line.decode()
+    return rewrite(text, _past(text, 0), changes)[0].encode() + b"\n"
 
 
-def rewrite_object(text: str, start: int, changes: Mapping[str, Change]) -> str:
-    """Write the object at `start` with `changes` made; a name it does not have is appended, unless its change is None."""
-    members = []
-    missing = dict(changes)
-    for name, key_start, value_start, value_end in _members(text, start):
-        if name not in changes:
-            members.append(text[key_start:value_end])
-            continue
-        change = missing.pop(name)
-        if change is not None:
-            new = change if isinstance(change, str) else change(text, value_start)
-            members.append(text[key_start:value_start] + new)
-    members += [f'"{name}":{change}' for name, change in missing.items() if isinstance(change, str)]
-    return "{" + ",".join(members) + "}"
+def rewrite(text: str, start: int, changes: Changes) -> tuple[str, int]:
+    """Write the object or array at `start` with `changes` made; give that and the place where the value ends.
 
-
-def rewrite_array(text: str, start: int, kept: Collection[int]) -> str:
-    """Write the array at `start` with only those elements whose index is in `kept`."""
-    return "[" + ",".join(text[a:b] for i, (a, b) in enumerate(elements(text, start)) if i in kept) + "]"
+    A name that an object does not have is appended if its change is text; changes inside a value that is no container are none.
+    """
+    left: dict[object, Change] = dict(changes.items())
+    opening = text[start]
+    closing = "}" if opening == "{" else "]"
+    written = []
+    index = 0
+    at = _past(text, start + 1)
+    while text[at] != closing:
+        begin = value = at
+        key: object = index
+        if closing == "}":
+            key, value = _scan(text, at)
+            value = _past(text, _past(text, value) + 1)
+        change = left.pop(key, "") if left else ""
+        if change and not isinstance(change, str) and text[value] in "{[":
+            new, at = rewrite(text, value, change)
+            written.append(text[begin:value] + new)
+        else:
+            at = _scan(text, value)[1]
+            if isinstance(change, str) and change:
+                written.append(text[begin:value] + change)
+            elif change is not None:
+                written.append(text[begin:at])
+        index += 1
+        at = _past(text, at)
+        if text[at] == ",":
+            at = _past(text, at + 1)
+    if closing == "}":
+        written += [f'"{name}":{change}' for name, change in left.items() if isinstance(change, str)]
+    return opening + ",".join(written) + closing, at + 1
 
 
 def elements(text: str, start: int) -> list[tuple[int, int]]:
     """Give the place (start, end) of each element of the array at `start`."""
     places = []
-    at = _past(text, start) + 1
-    while text[(at := _past(text, at))] != "]":
+    at = _past(text, start + 1)
+    while text[at] != "]":
         end = _scan(text, at)[1]
         places.append((at, end))
         at = _past(text, end)
-        at += text[at] == ","
+        if text[at] == ",":
+            at = _past(text, at + 1)
     return places
 
 
@@ -76,11 +95,11 @@ def find(text: str, *path: str) -> int:
     Raises:
         KeyError: there is no such member.
     """
-    at = 0
+    at = _past(text, 0)
     for step in path:
-        for name, _, value_start, _ in _members(text, at):
+        for name, value in _members(text, at):
             if name == step:
-                at = value_start
+                at = value
                 break
         else:
             raise KeyError(step)
@@ -89,20 +108,19 @@ def find(text: str, *path: str) -> int:
 
 def names(text: str, start: int) -> list[str]:
     """Give the names of the members of the object at `start`."""
-    return [member[0] for member in _members(text, start)]
+    return [name for name, _ in _members(text, start)]
 
 
-def _members(text: str, start: int) -> list[tuple[str, int, int, int]]:
-    members = []
-    at = _past(text, start) + 1
-    while text[(at := _past(text, at))] != "}":
+def _members(text: str, start: int) -> Iterator[tuple[str, int]]:
+    """Give the name of each member of the object at `start`, and the place of its value, which is read only to go on."""
+    at = _past(text, start + 1)
+    while text[at] != "}":
         name, key_end = _scan(text, at)
-        value_start = _past(text, _past(text, key_end) + 1)
-        value_end = _scan(text, value_start)[1]
-        members.append((name, at, value_start, value_end))
-        at = _past(text, value_end)
-        at += text[at] == ","
-    return members
+        value = _past(text, _past(text, key_end) + 1)
+        yield name, value
+        at = _past(text, _scan(text, value)[1])
+        if text[at] == ",":
+            at = _past(text, at + 1)
 
 
 def _past(text: str, at: int) -> int:

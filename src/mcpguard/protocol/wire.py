@@ -335,6 +335,18 @@ def _is_a_double(number: int | float | Decimal) -> bool:
     return number.adjusted() < 308 or -_MAX_DOUBLE <= number <= _MAX_DOUBLE  # type: ignore[union-attr]
 
 
+def decode_exactly(value: bytes) -> Any:
+    """Read a part of a line that `decode` has accepted, its numbers as `int` or `Decimal`.
+
+    Raises:
+        Malformed: it holds a number that a decimal cannot hold, and a double rounds.
+    """
+    try:
+        return _from_json(value, float_mode="decimal")
+    except ValueError as error:
+        raise Malformed(_words(error)) from error
+
+
 def encode(message: dict[str, Any]) -> bytes:
     """Write a message of our own: compact, one line, pure ASCII, the members in the order given."""
     import json

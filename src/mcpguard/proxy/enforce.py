@@ -39,7 +39,7 @@ from mcpguard.stores.counters import CHARGED, CounterStore, Exhausted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcpguard.policy.decision import Charge, Effect
+    from mcpguard.policy.decision import Charge, Code, Effect
     from mcpguard.policy.evaluate import Policy
     from mcpguard.protocol.commands import Answered, Consult, InFlight, Note
     from mcpguard.stores.audit import DecisionLog, Recorder
@@ -145,6 +145,10 @@ class Enforcer:
         """Whether a server may ask this of the client."""
         return server_request_effect(self._policy, method) == "allow"
 
+    def permits_drift(self) -> bool:
+        """Whether a tool may change during a session."""
+        return self._policy.drift == "allow"
+
     # Judging
 
     def consult(self, request: Consult, journal: Journal) -> Verdict:
@@ -175,24 +179,36 @@ class Enforcer:
 
     def _decide(self, request: Consult) -> Decision:
         if request.fault is not None:
-            code, message = request.fault
-            return Decision("deny", "", (Reason(code, "", message),))
+            # What does not exist for the client has nothing wrong with it.
+            return self._concealing(request) or _fault(*request.fault)
         match request.kind:
             case "tool":
                 ruling = decide(self._policy, request.subject)
                 if type(ruling) is Decision:
                     return ruling
                 return evaluate(self._policy, ToolCall(request.subject, request.arguments or {}, self._resolve))
-            case "resource" if request.method == "completion/complete" and "{" in request.subject:
-                return evaluate(self._policy, TemplateUse(request.subject))
-            case "resource":
-                return evaluate(self._policy, ResourceUse(request.subject))
-            case "prompt":
-                return evaluate(self._policy, PromptUse(request.subject))
+            case "resource" | "prompt":
+                return evaluate(self._policy, _use(request))
             case "server_request":
                 return _decision_on(server_request_effect(self._policy, request.subject), "server_requests")
             case _:
                 return _decision_on(method_effect(self._policy, request.subject), "methods")
+
+    def _concealing(self, request: Consult) -> Decision | None:
+        """Give the decision that conceals a thing; None if it is not concealed.
+
+        A template is not hidden by its own name: one of which nothing may be read is not shown.
+        """
+        if request.kind == "tool":
+            ruling = decide(self._policy, request.subject)
+            return ruling if isinstance(ruling, Decision) and ruling.effect == "hide" else None
+        if request.kind not in ("resource", "prompt"):
+            return None
+        use = _use(request)
+        decision = evaluate(self._policy, use)
+        return (
+            decision if decision.effect == "hide" or (type(use) is TemplateUse and decision.effect == "deny") else None
+        )
 
     # Writing down
 
@@ -303,6 +319,18 @@ class Enforcer:
             return self._log_optional
         self._complained = False
         return True
+
+
+def _fault(code: Code, message: str) -> Decision:
+    return Decision("deny", "", (Reason(code, "/drift" if code == "drift" else "", message),))
+
+
+def _use(request: Consult) -> PromptUse | TemplateUse | ResourceUse:
+    if request.kind == "prompt":
+        return PromptUse(request.subject)
+    if request.method == "completion/complete" and "{" in request.subject:
+        return TemplateUse(request.subject)
+    return ResourceUse(request.subject)
 
 
 def _decision_on(effect: Effect, section: str) -> Decision:
