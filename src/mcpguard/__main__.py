@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -13,6 +14,7 @@ def main() -> int:
     options is left to the full one.
     """
     if sys.argv[1:2] == ["run"]:
+        gc.disable()
         from mcpguard.cli.options import parse_run
 
         options = parse_run(sys.argv[2:])

@@ -33,9 +33,10 @@ ALLOWED_NOTICES = {"notifications/initialized", "notifications/cancelled", "know
 class Ledger:
     """Counts who owes an answer to whom, from what is said and what becomes of it alone."""
 
-    def __init__(self, *, waiting: bool, most: int) -> None:
+    def __init__(self, *, waiting: bool, most: int, shortcuts: bool = False) -> None:
         policy = Policy(denied={"no"}, hidden={"gone"}, methods={"known"}, server_requests={ROOTS})
-        self.talk = Conversation(policy, waiting=waiting, most=most)
+        self.talk = Conversation(policy, waiting=waiting, most=most, shortcuts=shortcuts)
+        self.happened: list[list[Happening]] = []
         self.said: list[Json] = []
         self.open: set[Any] = set()
         """Requests of the client that wait for their one answer."""
@@ -86,6 +87,7 @@ class Ledger:
         self.settle(self.talk.after(seconds), "guard")
 
     def settle(self, happened: list[Happening], side: str) -> None:
+        self.happened.append(happened)
         answered: Any = None
         for what, *details in happened:
             if what == "to client":
@@ -289,6 +291,16 @@ def test_every_request_gets_one_answer_and_nothing_unjudged_passes(
     ledger = Ledger(waiting=waiting, most=most)
     live(ledger, conversation)
     ledger.finish()
+
+
+@given(st.lists(steps, max_size=40), st.sampled_from([1, 2, 65_536]))
+@settings(max_examples=400, deadline=None)
+def test_the_short_way_leads_where_the_long_one_does(conversation: list[Any], most: int) -> None:
+    long, short = (Ledger(waiting=False, most=most, shortcuts=shortcuts) for shortcuts in (False, True))
+    for ledger in (long, short):
+        live(ledger, conversation)
+        ledger.finish()
+    assert short.happened == long.happened
 
 
 @given(st.lists(steps, max_size=15), st.lists(endings, min_size=1, max_size=2), st.lists(steps, max_size=15))

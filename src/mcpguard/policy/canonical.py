@@ -25,7 +25,12 @@ def canonical(value: object) -> str:
     if value is False:
         return "false"
     if isinstance(value, dict):
-        return "{" + ",".join([f"{_quoted(key)}:{canonical(value[key])}" for key in sorted(value)]) + "}"
+        members = []
+        for key in sorted(value):
+            item = value[key]
+            # Most are strings, and this is on the way of every call.
+            members.append(f"{_quoted(key)}:{_quoted(item) if type(item) is str else canonical(item)}")
+        return "{" + ",".join(members) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(canonical, value)) + "]"
     if isinstance(value, int):

@@ -100,6 +100,14 @@ class ExactLog:
         """Record an event at `now`."""
         self._instants.append(now)
 
+    def take(self, now: int, window_ns: int, max_calls: int) -> bool:
+        """Record an event at `now` if that keeps the limit; say whether it does."""
+        instants = self._instants
+        if len(instants) < max_calls or (max_calls > 0 and instants[-max_calls] + window_ns <= now):
+            instants.append(now)
+            return True
+        return False
+
     def retry_after(self, now: int, window_ns: int, max_calls: int) -> int | None:
         """Nanoseconds until one more fits: 0 if it fits now, None if it never will."""
         if max_calls == 0:
@@ -162,6 +170,26 @@ class BucketLog:
             buckets[-1].total = self._total
         else:
             buckets.append(_Bucket(now, self._total))
+
+    def take(self, now: int, window_ns: int, max_calls: int) -> bool:
+        """Record an event at `now` if that keeps the limit; say whether it does."""
+        buckets = self._buckets
+        if buckets and buckets[0].latest > now - window_ns:
+            # Everything that is remembered counts, as nearly always.
+            live = self._total - self._forgotten
+        else:
+            live = self._live(now, window_ns)
+        if live >= max_calls:
+            return False
+        self._total = total = self._total + 1
+        if buckets:
+            last = buckets[-1]
+            if now - last.start <= self._grain_ns:
+                last.latest = now
+                last.total = total
+                return True
+        buckets.append(_Bucket(now, total))
+        return True
 
     def retry_after(self, now: int, window_ns: int, max_calls: int) -> int | None:
         """Nanoseconds until one more fits: 0 if it fits now, None if it never will."""

@@ -45,20 +45,33 @@ class LineReader:
 
     def feed(self, chunk: bytes) -> list[bytes | Overlong]:
         """Take a chunk; give the lines that end in it."""
+        if not self.pending and 0 <= chunk.find(b"\n") == len(chunk) - 1 <= self._max:
+            return [] if chunk.isspace() else [chunk]
         lines: list[bytes | Overlong] = []
         start = 0
-        while end := chunk.find(b"\n", start) + 1:
-            line: bytes | Overlong
-            if self.pending or end - start - 1 > self._max:
-                self._keep(chunk[start:end])
-                line = self._finish()
-            else:
-                line = chunk[start:end]
-            if type(line) is Overlong or not line.isspace():  # type: ignore[union-attr]
-                lines.append(line)
+        if self.pending:
+            start = chunk.find(b"\n") + 1
+            self._keep(chunk[:start] if start else chunk)
+            if not start:
+                return lines
+            lines.append(self._finish())
+        end = chunk.rfind(b"\n") + 1
+        if end > start:
+            lines += self._cut(chunk[start:end])
+        if end < len(chunk):
+            self._keep(chunk[end:])
+        return [line for line in lines if type(line) is Overlong or not line.isspace()]  # type: ignore[union-attr]
+
+    def _cut(self, whole: bytes) -> list[bytes | Overlong]:
+        if b"\r" not in whole and len(whole) <= self._max:
+            # It holds no other line end that `splitlines` of bytes knows.
+            return whole.splitlines(keepends=True)  # type: ignore[return-value]  # bytes are bytes or Overlong
+        lines: list[bytes | Overlong] = []
+        start = 0
+        while end := whole.find(b"\n", start) + 1:
+            self._keep(whole[start:end])
+            lines.append(self._finish())
             start = end
-        if start < len(chunk):
-            self._keep(chunk[start:])
         return lines
 
     def _keep(self, part: bytes) -> None:

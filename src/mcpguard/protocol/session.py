@@ -28,6 +28,7 @@ from mcpguard.protocol.commands import (
 )
 from mcpguard.protocol.framing import Overlong
 from mcpguard.protocol.lists import LISTED, LISTS, keep_subscriptions
+from mcpguard.protocol.plain import read_answer, read_call
 from mcpguard.protocol.probes import Probes
 from mcpguard.protocol.repeats import MIN_BYTES
 from mcpguard.protocol.replies import SUBSCRIPTION_KEY
@@ -46,11 +47,16 @@ from mcpguard.protocol.wire import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, ClassVar, Final, Protocol
+    from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
     from mcpguard.policy.decision import Verdict
     from mcpguard.protocol.commands import Command
     from mcpguard.protocol.wire import Id, Side
+
+    Journal = TypeVar("Journal")
+    Admit: TypeAlias = Callable[[InFlight, dict[str, Any], int, Journal], bool]
+    """Judges a tool call (its entry, its arguments) at an instant, and writes it down in a journal: True admits it, False leaves it
+    to be judged at length."""
 
     class Rules(Protocol):
         """What a session must know of the policy in force."""
@@ -183,6 +189,50 @@ class Session:
 
     # Lines
 
+    def carry_call(self, line: bytes, now_ns: int, admit: Admit[Journal], journal: Journal) -> InFlight | None:
+        """Take a line of the client the short way: if it is a plain tool call that `admit` admits, note it as sent, and give it.
+
+        The entry's `line` is what goes to the server; whoever sends it takes it away.  None: nothing has happened, the line is
+        one for `receive`.
+        """
+        call = read_call(line)
+        if call is None or self._rules is None or self._ended:
+            return None
+        id_, name, arguments, meta, line = call
+        requests = self._requests
+        if id_ in requests or len(requests) >= self._max_in_flight or self._catalogue.fault("tool", name, self._rules):
+            return None
+        entry = InFlight(CLIENT, id_, "tools/call", line, self._seq + 1)
+        entry.subject = name
+        if not admit(entry, arguments, now_ns, journal):
+            return None
+        self._now_ns = now_ns
+        self._seq += 1
+        if meta is not None:
+            self._read_meta(entry, meta)
+        if self._reserved:
+            self._release()
+        requests[id_] = entry
+        return entry
+
+    def carry_answer(self, line: bytes) -> InFlight | None:
+        """Take a line of the server the short way: if it is the plain answer to a tool call in flight, give that.
+
+        The entry's `line` is what goes to the client, its `extra` the result.
+
+        None: nothing has happened, the line is one for `receive`.
+        """
+        answer = read_answer(line)
+        if answer is None or self._probes.deadline_ns is not None or self._ended:
+            return None
+        id_ = answer[0]
+        entry = self._requests.get(id_)
+        if entry is None or entry.state is not SENT or entry.method != "tools/call":
+            return None
+        del self._requests[id_]
+        entry.extra, entry.line = answer[1], answer[2]
+        return entry
+
     def receive(self, side: Side, line: bytes | Overlong, now_ns: int) -> list[Command]:
         """Take one line from `side` and say what is to be done; never raises, whatever the line."""
         self._now_ns = now_ns
@@ -299,8 +349,7 @@ class Session:
         self._seq += 1
         if self._ended:
             return [Forward(CLIENT, replies.error(id_, INTERNAL_ERROR, f"mcpguard: {self._ended}"))]
-        while self._reserved and self._reserved[0].seq + RESERVED_FOR <= self._seq:
-            self._forget(self._reserved.popleft())
+        self._release()
         entry = InFlight(CLIENT, id_, method, message.line, self._seq)
         meta = message.params.get("_meta")
         if meta is not None:
@@ -512,6 +561,11 @@ class Session:
     def _forget(self, entry: InFlight) -> None:
         if self._requests.get(entry.id) is entry:
             del self._requests[entry.id]
+
+    def _release(self) -> None:
+        """Free the ids that have been reserved for long enough."""
+        while self._reserved and self._reserved[0].seq + RESERVED_FOR <= self._seq:
+            self._forget(self._reserved.popleft())
 
     def _forget_reserved(self, entry: InFlight) -> None:
         """The late answer has come, or something in its place: the id is free again."""

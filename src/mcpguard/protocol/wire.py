@@ -58,12 +58,12 @@ _FOLDED_ENVELOPE: Final = frozenset(name.casefold() for name in ENVELOPE)
 _FOLDED_PARAMS: Final = frozenset(name.casefold() for name in PARAMS)
 _ANY_DEPTH: Final = 1 << 40
 _MAX_DOUBLE: Final = 2**1024 - 2**971
-_SHORT_LINE_BYTES: Final = 1024
-_OUTLINE: Final = bytes(
+SHORT_LINE_BYTES: Final = 1024
+OUTLINE: Final = bytes(
     48 if 48 <= c < 58 else 101 if c in b"eE" else 91 if c in b"[{" else 43 if c == 43 else 32 for c in range(256)
 )
 """For `bytes.translate`: a digit becomes 0, e and E become e, [ and { become [, + stays, all else becomes a space."""
-_LONG_RUN: Final = b"0" * (MAX_NUMBER_CHARS // 3)
+LONG_RUN: Final = b"0" * (MAX_NUMBER_CHARS // 3)
 """What the outline of a number shows that is too long, or too large without an exponent: a run of digits, among at most three."""
 _NUMBER_CHARS: Final = bytes(48 if c in b"-+.0123456789eE" else 32 for c in range(256))
 _LONG_NUMBER: Final = b"0" * (MAX_NUMBER_CHARS + 1)
@@ -133,9 +133,9 @@ def decode(line: bytes, side: Side) -> Message:  # noqa: PLR0912 - one straight 
     if type(message) is not dict:
         raise Malformed("a batch is not supported: one message a line" if type(message) is list else "not an object")
     # Nearly every short line shows in its outline that it holds nothing extreme, and need not be walked through.
-    outline = line.translate(_OUTLINE) if len(line) <= _SHORT_LINE_BYTES else b"0e"
-    walk = b"0e" in outline or _LONG_RUN in outline or outline.count(b"[") > MAX_CLIENT_DEPTH
-    if walk and len(line) > len(_LONG_RUN) and line[::64].translate(_OUTLINE).find(b"00") >= 0:
+    outline = line.translate(OUTLINE) if len(line) <= SHORT_LINE_BYTES else b"0e"
+    walk = b"0e" in outline or LONG_RUN in outline or outline.count(b"[") > MAX_CLIENT_DEPTH
+    if walk and len(line) > len(LONG_RUN) and line[::64].translate(OUTLINE).find(b"00") >= 0:
         _refuse_long_numbers(line)
     # The last byte of NEL, U+2028 and U+2029, or CR: cheap to look for, and seldom there.
     clean_line = clean(line) if 13 in line or (not line.isascii() and (0x85 in line or 0xE2 in line)) else line
@@ -323,8 +323,8 @@ def _refuse_extremes(body: dict[str, Any], line: bytes, max_depth: int) -> None:
 
 
 def _may_hold_huge_numbers(line: bytes) -> bool:
-    outline = line.translate(_OUTLINE)
-    return b"0e000" in outline or b"0e+000" in outline or _LONG_RUN in outline
+    outline = line.translate(OUTLINE)
+    return b"0e000" in outline or b"0e+000" in outline or LONG_RUN in outline
 
 
 def _is_a_double(number: int | float | Decimal) -> bool:

@@ -52,6 +52,7 @@ UNRECORDED: Final = Verdict(
     "mcpguard's messages; do not retry.",
     rule="",
 )
+_MAX_REMEMBERED: Final = 1000
 _NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
 _WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}
@@ -111,6 +112,7 @@ class Enforcer:
         self._complained = False
         self._decisions = 0
         self._admitted_grounds: dict[str, tuple[Decision, str]] = {}
+        self._tool_calls: dict[str, str] = {}
 
     def replace(self, policy: Policy) -> None:
         """Judge by another policy from now on; what was counted under a name stays counted."""
@@ -151,6 +153,32 @@ class Enforcer:
 
     # Judging
 
+    def admit(self, ticket: InFlight, arguments: dict[str, Any], now_ns: int, journal: Journal) -> bool:
+        """Admit a tool call that nothing stands against, and charge it; False has done nothing: `consult` has the say."""
+        policy = self._policy
+        try:
+            decision = policy.memo.get(ticket.subject)
+            if type(decision) is not Decision:
+                decision = evaluate(policy, ToolCall(ticket.subject, arguments, self._resolve))
+            if decision.effect != "allow":
+                return False
+            charges = decision.charges
+            line = None
+            if self._recorder is not None:
+                # Before anything is charged: what cannot be written is not admitted.
+                ticket.decision = self._decisions + 1
+                line = self._record(self._recorder, ticket, arguments, decision, ADMITTED)
+            if charges and self._counters.charge(charges, now_ns, self._wall_clock()) is not CHARGED:
+                return False
+        except Exception:  # noqa: BLE001 - `consult` will find it, too, and refuse
+            return False
+        if line is not None:
+            self._decisions += 1
+            ticket.decided_ns = now_ns
+            journal.lines.append(line)
+        ticket.verdict = ADMITTED
+        return True
+
     def consult(self, request: Consult, journal: Journal) -> Verdict:
         """Judge a request and discharge its obligations; never raises."""
         ticket = request.ticket
@@ -167,7 +195,7 @@ class Enforcer:
             else:
                 verdict = _refused(request, decision)
             if self._recorder is not None:
-                journal.lines.append(self._record(self._recorder, request, decision, verdict))
+                journal.lines.append(self._record(self._recorder, ticket, request.arguments, decision, verdict))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong while judging is a refusal
             self._complain(f"internal error while judging a call: {type(error).__name__}; the call was refused")
             return Verdict(
@@ -212,16 +240,22 @@ class Enforcer:
 
     # Writing down
 
-    def _record(self, recorder: Recorder, request: Consult, decision: Decision, verdict: Verdict) -> bytes:
+    def _record(
+        self,
+        recorder: Recorder,
+        ticket: InFlight,
+        arguments: dict[str, Any] | None,
+        decision: Decision,
+        verdict: Verdict,
+    ) -> bytes:
         # Written piece by piece: this is on the way of every call, and the pieces seldom change.
-        ticket = request.ticket
-        self._introduce(recorder)
+        if self._parties.client is not self._introduced[0] or self._parties.server is not self._introduced[1]:
+            self._introduce(recorder)
         digest = "null"
-        if request.arguments is not None:
-            digest = f'"{recorder.digest(canonical(request.arguments))}"'
-            shown = render_arguments(request.arguments, self._policy.audit)
-            if shown is not None:
-                digest += f',"arguments":{shown}'
+        if arguments is not None:
+            digest = f'"{recorder.digest(canonical(arguments))}"'
+            if self._policy.audit != "digest":
+                digest += f',"arguments":{render_arguments(arguments, self._policy.audit)}'
         effect = "allow" if verdict.admitted else "hide" if verdict.hidden else "deny"
         return recorder.line(
             "decision",
@@ -232,10 +266,16 @@ class Enforcer:
     def _identity(self, ticket: InFlight) -> str:
         """Name a decision and the request that it was about."""
         id_ = ticket.id if type(ticket.id) is int else quoted(cut(str(ticket.id)))
+        if ticket.method == "tools/call":
+            what = self._tool_calls.get(ticket.subject)
+            if what is None:
+                if len(self._tool_calls) >= _MAX_REMEMBERED:
+                    self._tool_calls.clear()
+                what = f'"direction":"client_to_server","method":"tools/call","tool":{quoted(cut(ticket.subject))}'
+                self._tool_calls[ticket.subject] = what
+            return f'"decision_id":"{self._session_id}-{ticket.decision}","request_id":{id_},{what}'
         subject = quoted(cut(ticket.subject))
         match ticket.method:
-            case "tools/call":
-                what = f'"tool":{subject}'
             case (
                 "resources/read"
                 | "resources/subscribe"
@@ -266,10 +306,8 @@ class Enforcer:
         return f'"code":"{verdict.code}","reasons":{dumps(rules, separators=(",", ":"))},"charges":[]'
 
     def _introduce(self, recorder: Recorder) -> None:
-        client, server = self._parties.client, self._parties.server
-        if client is not self._introduced[0] or server is not self._introduced[1]:
-            self._introduced = (client, server)
-            recorder.introduce(client, server)
+        client, server = self._introduced = (self._parties.client, self._parties.server)
+        recorder.introduce(client, server)
 
     def end(self, answered: Answered, journal: Journal) -> None:
         """Write down how an admitted request ended."""
@@ -283,6 +321,22 @@ class Enforcer:
                 self._wall_clock(),
                 f'{self._identity(ticket)},"status":"{answered.status}","duration_ms":{duration_ms:.3f},'
                 f'"result_bytes":{answered.result_bytes}',
+            )
+        )
+
+    def end_call(
+        self, ticket: InFlight, result: dict[str, Any], result_bytes: int, now_ns: int, journal: Journal
+    ) -> None:
+        """Write down how an admitted tool call ended whose result was passed on."""
+        recorder = self._recorder
+        assert recorder is not None
+        status = "tool_error" if result.get("isError") is True else "ok"
+        journal.lines.append(
+            recorder.line(
+                "outcome",
+                self._wall_clock(),
+                f'{self._identity(ticket)},"status":"{status}","duration_ms":{(now_ns - ticket.decided_ns) / _NS_PER_MS:.3f},'
+                f'"result_bytes":{result_bytes}',
             )
         )
 
@@ -302,6 +356,11 @@ class Enforcer:
         """Write down how many events of each kind were only counted."""
         if self._recorder is not None:
             journal.lines += self._recorder.suppressed(self._wall_clock())
+
+    @property
+    def records(self) -> bool:
+        """Whether there is a log to write records to."""
+        return self._recorder is not None
 
     def commit(self, journal: Journal) -> bool:
         """Write a journal to the log; False if that failed and so nothing that it tells of may happen."""

@@ -49,15 +49,22 @@ class Outlet:
         self.broken = False
         """Nobody reads any more; whatever is sent is dropped."""
 
-    def send(self, data: bytes, sender: str, messages: int = 1) -> None:
-        """Write `data`, whole lines, now or as soon as the reader takes it."""
+    def send(self, data: bytes, sender: str, messages: int = 1) -> bool:
+        """Write `data`, whole lines, now or as soon as the reader takes it; say whether any of it waits."""
         with self._lock:
             if self.broken or self._closing:
-                return
+                return False
             if not self._queue:
-                written = self._write(data)
+                try:
+                    # All at once, as nearly always; a reader that is behind, or gone, is dealt with below.
+                    written = os.write(self._fd, data) if self._owned else self._write(data)
+                except OSError:
+                    written = 0
+                if written == len(data):
+                    return False
+                written += self._write(memoryview(data)[written:])
                 if written == len(data) or self.broken:
-                    return
+                    return False
                 data = data[written:]
             self._queue.append((memoryview(data), sender, messages))
             self._bytes[sender] = self._bytes.get(sender, 0) + len(data)
@@ -66,11 +73,10 @@ class Outlet:
                 self._flusher = threading.Thread(target=self._flush, name=f"flush-{self._fd}", daemon=True)
                 self._flusher.start()
             self._changed.notify_all()
+            return True
 
     def wait_for_room(self, sender: str) -> None:
         """Wait until less than the bound of this sender's data waits."""
-        if not self._queue:
-            return
         with self._changed:
             while not self.broken and self._is_full(sender):
                 self._changed.wait()

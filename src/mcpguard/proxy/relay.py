@@ -177,17 +177,7 @@ class Relay:
         while start < len(lines):
             batch = Batch()
             with self._lock:
-                deadline_ns = self.session.deadline_ns
-                now_ns = self._clock()
-                for index in range(start, len(lines)):
-                    commands = self.session.receive(side, lines[index], now_ns)
-                    if commands and commands[0] is HOLD:
-                        self.client_held = self.client_held or side is CLIENT
-                        break
-                    start = index + 1
-                    self._collect(commands, side, batch)
-                if self.session.deadline_ns != deadline_ns or self.session.ended:
-                    self._wake()
+                start = self._take(side, lines, start, batch)
             self._carry_out(batch, side)
             if start < len(lines):
                 self._opened.wait()
@@ -195,6 +185,38 @@ class Relay:
             self.client_held = self.client_busy = False
             if self.session.ended:
                 self._wake()
+
+    def _take(self, side: Side, lines: list[bytes | Overlong], start: int, batch: Batch) -> int:
+        """Take the lines from the one at `start` on; give the place of the first that has to wait for the policy, else their number."""
+        session, enforcer = self.session, self._enforcer
+        now_ns = self._clock()
+        carried = batch.to_upstream if side is CLIENT else batch.to_client
+        for index in range(start, len(lines)):
+            line = lines[index]
+            if enforcer is not None and type(line) is bytes:
+                if side is CLIENT:
+                    entry = session.carry_call(line, now_ns, enforcer.admit, self._journals[side])
+                    if entry is not None:
+                        batch.admitted.append((entry, carried, len(carried)))
+                        carried.append(entry.line)
+                        entry.line = b""
+                        continue
+                else:
+                    entry = session.carry_answer(line)
+                    if entry is not None:
+                        if enforcer.records:
+                            enforcer.end_call(entry, entry.extra, len(line), now_ns, self._journals[side])
+                        carried.append(entry.line)
+                        continue
+            deadline_ns = session.deadline_ns
+            commands = session.receive(side, line, now_ns)
+            if commands and commands[0] is HOLD:
+                self.client_held = self.client_held or side is CLIENT
+                return index
+            self._collect(commands, side, batch)
+            if session.deadline_ns != deadline_ns or session.ended:
+                self._wake()
+        return len(lines)
 
     def _collect(self, commands: list[Command], side: Sender, batch: Batch) -> None:
         """Do what is to be done within the process, and collect what is to be sent."""
@@ -230,15 +252,17 @@ class Relay:
         """Send a batch, with everything in it that was admitted written down first; else it is refused after all."""
         if batch.admitted and not self._commit(side):
             self._take_back(batch, side)
+        upstream_behind = client_behind = False
         if batch.to_upstream:
-            _send(self.to_upstream, batch.to_upstream, side)
+            upstream_behind = _send(self.to_upstream, batch.to_upstream, side)
         if batch.to_client:
-            _send(self.to_client, batch.to_client, side)
+            client_behind = _send(self.to_client, batch.to_client, side)
         # What only tells of the past keeps nobody waiting; but it is not kept waiting itself by a side that does not read.
-        self._commit(side)
-        if batch.to_upstream:
+        if self._journals:
+            self._commit(side)
+        if upstream_behind:
             self.to_upstream.wait_for_room(side)
-        if batch.to_client:
+        if client_behind:
             self.to_client.wait_for_room(side)
 
     def _commit(self, side: Sender) -> bool:
@@ -282,5 +306,5 @@ def _read(fd: int, size: int) -> bytes:
             poll.poll()
 
 
-def _send(outlet: Outlet, lines: list[bytes], sender: Sender) -> None:
-    outlet.send(lines[0] if len(lines) == 1 else b"".join(lines), sender, len(lines))
+def _send(outlet: Outlet, lines: list[bytes], sender: Sender) -> bool:
+    return outlet.send(lines[0] if len(lines) == 1 else b"".join(lines), sender, len(lines))

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from mcpguard.policy.limits import NS_PER_S, Log, open_log
+from mcpguard.policy.limits import NS_PER_S, BucketLog, ExactLog, Log, open_log
 from mcpguard.policy.sums import Amount, CalendarSum, exact, summing
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Exhausted:
 
 CHARGED = Charged()
 MAX_KEYS: Final = 1_000_000
+_MAX_PLAIN: Final = 4096
 
 
 class CounterStore(Protocol):
@@ -67,7 +68,7 @@ class MemoryCounters:
     refused sooner than it should be by limits that follow the calendar, never later.
     """
 
-    __slots__ = ("_calendars", "_keyed", "_logs", "_max_keys", "keys")
+    __slots__ = ("_calendars", "_keyed", "_logs", "_max_keys", "_plain", "keys")
 
     def __init__(self, max_keys: int = MAX_KEYS) -> None:
         self.keys = 0
@@ -76,18 +77,17 @@ class MemoryCounters:
         self._logs: dict[tuple[str, str], Log] = {}
         self._calendars: dict[tuple[str, str], Log] = {}
         self._keyed: dict[tuple[str, str, bool], _Keyed] = {}
+        self._plain: dict[int, tuple[ExactLog | BucketLog, int, Charge]] = {}
 
     def charge(self, charges: tuple[Charge, ...], now_ns: int, wall_ns: int = 0) -> Charged | Exhausted:
         """Make all of `charges` or none; those of one counter are one, the larger amount against the smaller maximum."""
         if len(charges) == 1:
             charge = charges[0]
-            if charge.key is None and charge.amount == 1 and not charge.calendar:
-                window_ns = charge.window_s * NS_PER_S
-                log = self._log(charge, window_ns)
-                if log.fits(now_ns, window_ns, charge.max):
-                    log.add(now_ns)
-                    return CHARGED
-                return _Due(charge, log, now_ns, 1, None).exhausted()
+            known = self._plain.get(id(charge))
+            if known is None:
+                known = self._remembered(charge)
+            if known is not None and known[0].take(now_ns, known[1], charge.max):
+                return CHARGED
         due = self._due(charges, now_ns, wall_ns)
         answer = self._judged(due)
         if answer is CHARGED:
@@ -102,6 +102,23 @@ class MemoryCounters:
         """Answer what `charge` would, and spend nothing."""
         return self._judged(self._due(charges, now_ns, wall_ns))
 
+    def _remembered(self, charge: Charge) -> tuple[ExactLog | BucketLog, int, Charge] | None:
+        """Give the log and the window (ns) of a charge that is one of one for all; None if it is another kind.
+
+        Most charges are the same object, call for call, so what is found is kept by it, and the charge with it: an address is not
+        used again while somebody holds what lives there.
+        """
+        if charge.key is not None or charge.amount != 1 or charge.calendar:
+            return None
+        window_ns = charge.window_s * NS_PER_S
+        log = self._log(charge, window_ns)
+        if not isinstance(log, ExactLog | BucketLog):
+            return None
+        if len(self._plain) >= _MAX_PLAIN:
+            self._plain.clear()
+        found = self._plain[id(charge)] = (log, window_ns, charge)
+        return found
+
     def _log(self, charge: Charge, window_ns: int) -> Log:
         key = (charge.scope, charge.counter)
         log = self._logs.get(key)
@@ -109,6 +126,7 @@ class MemoryCounters:
             log = self._logs[key] = open_log(window_ns, charge.max)
         elif not log.serves(window_ns, charge.max):
             log = self._logs[key] = log.widened(window_ns, charge.max)
+            self._plain.clear()
         return log
 
     def _due(self, charges: tuple[Charge, ...], now_ns: int, wall_ns: int) -> list[_Due]:
@@ -143,6 +161,7 @@ class MemoryCounters:
         log = self._log(charge, window_ns)
         if amount != 1:
             log = self._logs[charge.scope, charge.counter] = summing(log, window_ns)
+            self._plain.clear()
         return _Due(charge, log, now, amount, None)
 
     def _judged(self, due: list[_Due]) -> Charged | Exhausted:

@@ -1,0 +1,130 @@
+"""The short way of judging a call decides, charges and records what the long way does."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mcpguard.protocol.commands import Answered, Consult, InFlight
+from mcpguard.protocol.session import Session
+from mcpguard.protocol.wire import CLIENT
+from mcpguard.proxy.enforce import Enforcer, Journal
+from mcpguard.stores.audit import Recorder
+from mcpguard.stores.counters import MemoryCounters
+from mcpguard.stores.files import load_policy
+from support import write_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NOW_NS = 5_000_000_000
+POLICY: dict[str, Any] = {
+    "default": "deny",
+    "audit": {"arguments": "full"},
+    "tools": {
+        "open": {},
+        "few": {"limits": [{"counter": "c", "window": "minute", "max": 2}]},
+        "sum": {"limits": [{"counter": "d", "window": "hour", "max": 10, "cost": "args.n"}]},
+        "daily": {"limits": [{"counter": "e", "window": "day", "max": 1, "align": "calendar"}]},
+        "rule": {"require": [{"conditions": [{"path": "args.a", "op": "eq", "value": "x"}]}]},
+        "shut": {"action": "deny"},
+    },
+}
+CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("open", {}),
+    ("open", {"a": "x", "b": [1, None, {"c": Decimal("1.50")}]}),
+    ("unnamed", {}),
+    ("shut", {}),
+    *[("few", {})] * 3,
+    *[("sum", {"n": 4})] * 3,
+    ("sum", {}),
+    *[("daily", {})] * 2,
+    ("rule", {"a": "x"}),
+    ("rule", {"a": "y"}),
+]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Enforcer]:
+    loaded = load_policy(write_policy(tmp_path, POLICY))
+
+    def enforcer(*, recorded: bool = True, counters: MemoryCounters | None = None) -> Enforcer:
+        return Enforcer(
+            loaded.policy,
+            counters or MemoryCounters(),
+            clock=lambda: NOW_NS,
+            wall_clock=lambda: NOW_NS,
+            session_id="s",
+            parties=Session(now_ns=0),
+            recorder=Recorder(bytes(32), {}, command=[]) if recorded else None,
+        )
+
+    return enforcer
+
+
+def entry(id_: int, tool: str) -> InFlight:
+    made = InFlight(CLIENT, id_, "tools/call", b"", id_)
+    made.subject = tool
+    return made
+
+
+def test_what_is_admitted_and_what_is_written_is_the_same_either_way(make: Callable[..., Enforcer]) -> None:
+    long, short = make(), make()
+    long_journal, short_journal = Journal(), Journal()
+    for id_, (tool, arguments) in enumerate(CALLS):
+        judged = long.consult(Consult(entry(id_, tool), "tool", tool, arguments), long_journal)
+        ticket = entry(id_, tool)
+        before = len(short_journal.lines)
+        admitted = short.admit(ticket, arguments, NOW_NS, short_journal)
+        assert admitted is judged.admitted
+        if admitted:
+            assert ticket.verdict == judged
+            assert ticket.decided_ns == NOW_NS
+        else:
+            # Nothing has happened, so the long way comes to its own end.
+            assert len(short_journal.lines) == before
+            assert short.consult(Consult(entry(id_, tool), "tool", tool, arguments), short_journal) == judged
+    assert short_journal.lines == long_journal.lines
+    admitted_calls = [json.loads(line) for line in short_journal.lines if json.loads(line)["effect"] == "allow"]
+    assert [record["request_id"] for record in admitted_calls] == [0, 1, 4, 5, 7, 8, 11, 13]
+
+
+@pytest.mark.parametrize("result", [{"content": []}, {"content": [], "isError": True}], ids=["well", "badly"])
+def test_an_end_is_written_the_same_either_way(make: Callable[..., Enforcer], result: dict[str, Any]) -> None:
+    enforcer, journal = make(), Journal()
+    ticket = entry(1, "open")
+    assert enforcer.admit(ticket, {}, NOW_NS - 1_500_000, journal)
+    status = "tool_error" if result.get("isError") else "ok"
+    journal.lines.clear()
+    enforcer.end_call(ticket, result, 77, NOW_NS, journal)
+    enforcer.end(Answered(ticket, status, 77), journal)
+    first, second = map(json.loads, journal.lines)
+    assert first == second
+    assert (first["status"], first["duration_ms"], first["result_bytes"]) == (status, 1.5, 77)
+
+
+def test_without_a_log_nothing_is_written(make: Callable[..., Enforcer]) -> None:
+    enforcer, journal = make(recorded=False), Journal()
+    assert enforcer.admit(entry(1, "few"), {}, NOW_NS, journal)
+    assert not enforcer.records
+    assert journal.lines == []
+
+
+def test_what_cannot_be_written_down_is_neither_admitted_nor_charged(make: Callable[..., Enforcer]) -> None:
+    counters = MemoryCounters()
+    enforcer, journal = make(counters=counters), Journal()
+    assert not enforcer.admit(entry(1, "few"), {"a": object()}, NOW_NS, journal)
+    assert [enforcer.admit(entry(id_, "few"), {}, NOW_NS, journal) for id_ in (2, 3, 4)] == [True, True, False]
+    assert len(journal.lines) == 2
+
+
+def test_tool_names_that_a_client_makes_up_do_not_fill_the_memory(make: Callable[..., Enforcer]) -> None:
+    enforcer, journal = make(), Journal()
+    for number in range(3000):
+        enforcer.consult(Consult(entry(number, f"made up {number}"), "tool", f"made up {number}", {}), journal)
+    assert len(enforcer._tool_calls) <= 1000
+    assert json.loads(journal.lines[2500])["tool"] == "made up 2500"
