@@ -14,6 +14,7 @@ def main() -> int:
     options is left to the full one.
     """
     if sys.argv[1:2] == ["run"]:
+        # Importing makes no garbage, and the collector would look at all of it again and again; `Guard.open` switches it on.
         gc.disable()
         from mcpguard.cli.options import parse_run
 

@@ -6,9 +6,10 @@ Knows when things end and in which order they are taken down; not what is said.
 from __future__ import annotations
 
 import _signal
+import _thread
+import gc
 import select
 import sys
-import threading
 import time
 
 from mcpguard.protocol.session import Session
@@ -71,7 +72,7 @@ class Guard:
             clock=boot_clock,
             wake=signals.wake,
         )
-        self._stderr_pump = threading.Thread(target=self._copy_stderr, name="pump-stderr", daemon=True)
+        self._stderr_ended = _thread.allocate_lock()
         self._interrupts = 0
         self._stop_signal = 0
 
@@ -83,7 +84,8 @@ class Guard:
         linux.adopt_orphans()
         linux.keep_freed_memory()
         self._relay.start()
-        self._stderr_pump.start()
+        self._stderr_ended.acquire()
+        _thread.start_new_thread(self._copy_stderr, ())
         # A quick server answers within some milliseconds: its first answer need not compete with our imports.
         self._wait_until(lambda: self.session.server is not None, _QUICK_ANSWER_S)
 
@@ -92,6 +94,9 @@ class Guard:
         from mcpguard.proxy.enforce import Journal
 
         sys.setswitchinterval(_SWITCH_S)
+        # What is loaded by now stays; the collector, which the start is spared, need not walk through it either.
+        gc.freeze()
+        gc.enable()
         self._relay.open(enforcer, {"client": Journal(), "upstream": Journal(), "guard": Journal()})
 
     def know_silent(self) -> None:
@@ -169,8 +174,7 @@ class Guard:
         """Close the server's stdin, pass its last answers on, then end its tree by ever stronger means."""
         upstream, relay = self._upstream, self._relay
         signals_before = self._stop_signal
-        closing = threading.Thread(target=relay.to_upstream.close, args=(drain_grace_s,), daemon=True)
-        closing.start()
+        _thread.start_new_thread(relay.to_upstream.close, (drain_grace_s,))
         begun_ns = boot_clock()
 
         exited_ns = 0
@@ -233,11 +237,13 @@ class Guard:
         self._upstream.let_go()
         self._wait_until(lambda: self._upstream.report_fd < 0, LAST_WORDS_S)
         self._relay.write_counts()
-        self._stderr_pump.join(LAST_WORDS_S)
+        self._stderr_ended.acquire(timeout=LAST_WORDS_S)
         self._relay.to_client.close(flush_s)
 
     def _copy_stderr(self) -> None:
         try:
             self.stderr.pass_on(self._upstream.stderr_fd, self._relay.see_sign_of_life)
         except OSError:
-            return
+            pass  # as good as its end
+        finally:
+            self._stderr_ended.release()

@@ -5,16 +5,17 @@ What a reader does not take at once is kept, in order, up to a bound; who wants 
 
 from __future__ import annotations
 
+import _thread
 import os
 import select
 import stat
-import threading
-from collections import deque
+from _collections import deque  # all that is needed of `collections`, which takes a millisecond to import
 
 from mcpguard.proxy import linux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
     from typing import Final
 
@@ -39,12 +40,12 @@ class Outlet:
         self._safe_bytes = _SAFE_SOCKET_BYTES if stat.S_ISSOCK(os.fstat(fd).st_mode) else _SAFE_PIPE_BYTES
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._lock = _thread.allocate_lock()
+        self._condition: threading.Condition | None = None
         self._queue: deque[tuple[memoryview, str, int]] = deque()
         self._bytes: dict[str, int] = {}
         self._messages: dict[str, int] = {}
-        self._flusher: threading.Thread | None = None
+        self._flushing = False
         self._closing = False
         self.broken = False
         """Nobody reads any more; whatever is sent is dropped."""
@@ -69,10 +70,10 @@ class Outlet:
             self._queue.append((memoryview(data), sender, messages))
             self._bytes[sender] = self._bytes.get(sender, 0) + len(data)
             self._messages[sender] = self._messages.get(sender, 0) + messages
-            if self._flusher is None:
-                self._flusher = threading.Thread(target=self._flush, name=f"flush-{self._fd}", daemon=True)
-                self._flusher.start()
             self._changed.notify_all()
+            if not self._flushing:
+                self._flushing = True
+                _thread.start_new_thread(self._flush, ())
             return True
 
     def wait_for_room(self, sender: str) -> None:
@@ -83,7 +84,9 @@ class Outlet:
 
     def close(self, timeout_s: float) -> bool:
         """Write what is left, then close; False if the reader did not take it in time (then it is dropped)."""
-        with self._changed:
+        with self._lock:
+            changed = self._changed
+        with changed:
             self._closing = True
             self._changed.notify_all()
             done = self._changed.wait_for(lambda: not self._queue or self.broken, timeout_s)
@@ -93,6 +96,15 @@ class Outlet:
                 os.close(self._fd)
             self._fd = -1
         return done
+
+    @property
+    def _changed(self) -> threading.Condition:
+        """The condition that `_lock` guards; made under it, when somebody has to wait: it takes a module that is slow to import."""
+        if self._condition is None:
+            import threading
+
+            self._condition = threading.Condition(self._lock)
+        return self._condition
 
     def _is_full(self, sender: str) -> bool:
         return self._bytes.get(sender, 0) > MAX_BUFFERED_BYTES or self._messages.get(sender, 0) > MAX_BUFFERED_MESSAGES
@@ -138,7 +150,8 @@ class Outlet:
         except OSError:
             self._drop()
             self.broken = True
-            self._changed.notify_all()
+            if self._condition is not None:
+                self._condition.notify_all()
             self._on_broken()
         return written
 

@@ -5,9 +5,9 @@ Looks into no line.  What a pump reads together it hands on together, after the 
 
 from __future__ import annotations
 
+import _thread
 import os
 import select
-import threading
 
 from mcpguard.protocol.commands import HOLD, Answered, Consult, Forward, Note, Remember
 from mcpguard.protocol.framing import MAX_UPSTREAM_LINE_BYTES, LineReader
@@ -66,8 +66,8 @@ class Relay:
         self._readers = {CLIENT: LineReader(max_client_line_bytes), UPSTREAM: LineReader(MAX_UPSTREAM_LINE_BYTES)}
         self._clock = clock
         self._wake = wake
-        self._lock = threading.Lock()
-        self._opened = threading.Event()
+        self._lock = _thread.allocate_lock()
+        self._opened = Gate()
         self._enforcer: Enforcer | None = None
         self._journals: dict[Sender, Journal] = {}
         self._early: list[Command] = []
@@ -75,7 +75,7 @@ class Relay:
     def start(self) -> None:
         """Start both pumps."""
         for side in (CLIENT, UPSTREAM):
-            threading.Thread(target=self._pump, args=(side,), name=f"pump-{side}", daemon=True).start()
+            _thread.start_new_thread(self._pump, (side,))
 
     def open(self, enforcer: Enforcer, journals: dict[Sender, Journal]) -> None:
         """Give the policy: what was held goes on."""
@@ -87,7 +87,7 @@ class Relay:
                 self._log(command, GUARD)
             self._early.clear()
         self._carry_out(Batch(), GUARD)
-        self._opened.set()
+        self._opened.open()
 
     def replace(self, apply: Callable[[], None]) -> None:
         """Let `apply` put another policy in force between two lines, and tell the client that lists may have changed."""
@@ -128,7 +128,7 @@ class Relay:
         batch = Batch()
         with self._lock:
             self._collect(self.session.end(reason), GUARD, batch)
-        self._opened.set()
+        self._opened.open()
         self._carry_out(batch, GUARD)
 
     def write_counts(self) -> None:
@@ -180,7 +180,7 @@ class Relay:
                 start = self._take(side, lines, start, batch)
             self._carry_out(batch, side)
             if start < len(lines):
-                self._opened.wait()
+                self._opened.pass_through()
         if side is CLIENT:
             self.client_held = self.client_busy = False
             if self.session.ended:
@@ -279,6 +279,28 @@ class Relay:
                 self._collect(self.session.take_back(ticket, UNRECORDED), side, refused)
         batch.to_client += refused.to_client
         batch.to_upstream += refused.to_upstream
+
+
+class Gate:
+    """Closed until it is opened, once and for all.  An event, without the module that has them, which is slow to import."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def open(self) -> None:
+        """Let everybody through from now on."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            return  # it is open
+
+    def pass_through(self) -> None:
+        """Wait until it is open."""
+        with self._lock:
+            return
 
 
 class Batch:

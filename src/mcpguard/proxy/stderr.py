@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
 import os
-import threading
 
 from mcpguard.proxy.outlet import is_writable, unblocked
 
@@ -23,7 +23,7 @@ class Stderr:
     def __init__(self, fd: int = 2) -> None:
         # Not the descriptor itself: others may write to the same pipe, and fill it between our look and our write.
         self._fd, _ = unblocked(fd)
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
         self._stuck = False
         self._dropped = 0
 
