@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 _MANY = "*"
 _ONE = "?"
-_ESCAPABLE = "*?@\\"
+_ESCAPABLE = frozenset("*?@\\")
 
 
 class PatternError(ValueError):
@@ -74,6 +74,8 @@ def compile_pattern(text: str) -> Pattern:
     Raises:
         PatternError: a `\` before anything but `*`, `?`, `@` or `\`, or a leading `@` without one.
     """
+    if _ESCAPABLE.isdisjoint(text):
+        return Pattern(text, tuple(text), len(text), text, text.__eq__)
     tokens = tuple(_collapsed(_tokens(text)))
     wild = next((i for i, token in enumerate(tokens) if token in {_MANY, _ONE}), len(tokens))
     prefix = "".join(token[-1] for token in tokens[:wild])
