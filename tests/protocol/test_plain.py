@@ -39,6 +39,7 @@ PLAIN_CALLS = {
     "numbers, lists, objects": a_call('"name":"ok","arguments":{"a":1.50,"b":[1,{"c":null}],"d":true}'),
     "meta": a_call(f'"name":"ok","arguments":{{"a":"x"}},{META}'),
     "a string for an id": a_call(id_='"x"'),
+    "a long string": a_call('"name":"ok","arguments":{"a":"%s"}' % ("x1e999" * 1024)),
     "another order": line(
         '{"params":{"arguments":{"a":"x"},"name":"ok"},"method":"tools/call","id":1,"jsonrpc":"2.0"}'
     ),
@@ -74,13 +75,26 @@ OTHER_CALLS = {
     "a batch": b"[" + a_call()[:-1] + b"]\n",
     "four of a list": b"[1,2,3,4]\n",
     "no JSON": b"noise\n",
-    "a long line": a_call('"name":"ok","arguments":{"a":"%s"}' % ("x" * 1024)),
+    "a long line with a number": a_call('"name":"ok","arguments":{"a":"%s","b":1}' % ("x" * 1024)),
+    "a long line with a huge number": a_call('"name":"ok","arguments":{"a":"%s","b":1e999}' % ("x" * 1024)),
+    "a long line that is deep": a_call(f'"name":"ok","arguments":{{"a":"{"x" * 1024}","b":{"[" * 127 + "]" * 127}}}'),
+    "a long line of another method": a_call('"name":"tools/call","arguments":{"a":"%s"}' % ("x" * 1024)).replace(
+        b'"method":"tools', b'"method":"x'
+    ),
+    "a long line with more members": a_call('"name":"ok","arguments":{"a":"%s"},"task":{}' % ("x" * 1024)),
+    "a long line that says late what it is": a_call('"name":"ok","arguments":{"a":"%s"}' % ("x" * 1024)).replace(
+        b'"jsonrpc"', b" " * 200 + b'"jsonrpc"'
+    ),
+    "a long batch": b"[" + a_call('"name":"ok","arguments":{"a":"%s"}' % ("x" * 1024))[:-1] + b"]\n",
+    "a long line that is no JSON": a_call('"name":"ok","arguments":{"a":"%s"}' % ("x" * 1024))[:-3] + b"\n",
+    "a long line with a name that is a number": a_call('"name":1,"arguments":{"a":"%s"}' % ("x" * 1024)),
 }
 PLAIN_ANSWERS = {
     "text": an_answer(),
     "nothing": an_answer('"content":[]'),
     "an error of the tool": an_answer('"content":[],"isError":true'),
     "structured content": an_answer('"content":[],"structuredContent":{"a":[1.5,2]},"isError":false'),
+    "a long string": an_answer('"content":[{"type":"text","text":"%s"}]' % ("x1e999" * 1024)),
     "numbers": an_answer('"content":[{"type":"text","text":"x","annotations":{"priority":0.5}}]'),
     "a line separator": an_answer('"content":[{"type":"text","text":"\u2029"}]'),
     "a carriage return": an_answer('"content":[]').replace(b',"result"', b',\r"result"'),
@@ -101,7 +115,18 @@ OTHER_ANSWERS = {
     "a fraction for an id": an_answer(id_="1.0"),
     "a huge number": an_answer('"content":[{"type":"text","size":1e999}]'),
     "a lone surrogate": an_answer('"content":[{"type":"text","text":"\\ud800"}]'),
-    "a long line": an_answer('"content":[{"type":"text","text":"%s"}]' % ("x" * 1024)),
+    "a long line with a number": an_answer('"content":[{"type":"text","text":"%s","n":1}]' % ("x" * 1024)),
+    "a long line with a huge number": an_answer('"content":[{"type":"text","text":"%s","n":1e999}]' % ("x" * 1024)),
+    "a long line with structured content": an_answer(
+        '"content":[{"type":"text","text":"%s"}],"structuredContent":{}' % ("x" * 1024)
+    ),
+    "a long list": an_answer('"tools":["%s"]' % ("x" * 1024)),
+    "a long line with another member": an_answer('"content":[{"type":"text","text":"%s"}],"task":{}' % ("x" * 1024)),
+    "a long line whose content is none": an_answer('"content":["%s"]' % ("x" * 1024)),
+    "a long line with a fraction for an id": an_answer(
+        '"content":[{"type":"text","text":"%s"}]' % ("x" * 1024), id_="1.0"
+    ),
+    "a long batch": b"[" + an_answer('"content":[{"type":"text","text":"%s"}]' % ("x" * 1024))[:-1] + b"]\n",
 }
 
 
@@ -112,10 +137,23 @@ def long_way(data: bytes, side: Side) -> Message | None:
         return None
 
 
+def same_refusal(data: bytes, side: Side, parsed: dict[str, Any]) -> bool:
+    """Say whether `decode` makes the same of a line whether it is given what was parsed of it or not."""
+    outcomes: list[tuple[object, ...]] = []
+    for given_ in (None, parsed):
+        try:
+            message = decode(data, side, given_)
+            outcomes.append((message.id, message.method, message.params, message.result, message.line))
+        except Malformed as refused:
+            outcomes.append((refused.reason, refused.code, refused.id, refused.shape))
+    return outcomes[0] == outcomes[1]
+
+
 def check_call(data: bytes) -> bool:
     """Check that a call is read as `decode` reads it, if it is read at all; say whether it is."""
     short = read_call(data)
-    if short is None:
+    if not isinstance(short, tuple):
+        assert short is None or same_refusal(data, CLIENT, short)
         return False
     message = long_way(data, CLIENT)
     assert message is not None
@@ -127,7 +165,8 @@ def check_call(data: bytes) -> bool:
 
 def check_answer(data: bytes) -> bool:
     short = read_answer(data)
-    if short is None:
+    if not isinstance(short, tuple):
+        assert short is None or same_refusal(data, UPSTREAM, short)
         return False
     message = long_way(data, UPSTREAM)
     assert message is not None

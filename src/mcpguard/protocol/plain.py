@@ -22,14 +22,21 @@ if TYPE_CHECKING:
     """Its id, the result, and the line as it may be forwarded."""
 
 _MAX_ID: Final = 2**53
+_OPENING_BYTES: Final = 200
+"""Where a long line says what it is; one that says it later goes the long way."""
 _RESULT: Final = frozenset(("content", "isError", "structuredContent", "_meta"))
 _from_json = jiter.from_json
 
 
-def read_call(line: bytes) -> PlainCall | None:
-    """Read a short `tools/call` that has a name, arguments, perhaps `_meta`, and nothing that needs a second look."""
-    if len(line) > SHORT_LINE_BYTES:
+def read_call(line: bytes) -> PlainCall | dict[str, Any] | None:
+    """Read a `tools/call` that has a name, arguments, perhaps `_meta`, and nothing that needs a second look.
+
+    Of a long line that is something else, what the parser made of it is given back: it need not be parsed again.
+    """
+    is_long = len(line) > SHORT_LINE_BYTES
+    if is_long and line.find(b'"tools/call"', 0, _OPENING_BYTES) < 0:
         return None
+    message: Any = None
     try:
         message = _from_json(
             line, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys", float_mode="decimal"
@@ -38,58 +45,60 @@ def read_call(line: bytes) -> PlainCall | None:
         id_ = message["id"]
         name = params["name"]
         arguments = params["arguments"]
-        if message["method"] != "tools/call" or message["jsonrpc"] != "2.0" or type(name) is not str:
-            return None
         # These numbers of members leave room for no others.
         meta = None
         if len(params) != 2:
             meta = params["_meta"]
-        if len(message) != 4 or len(params) > 3:
-            return None
-        strings = meta is None
+        if message["method"] != "tools/call" or message["jsonrpc"] != "2.0" or len(message) != 4 or len(params) > 3:
+            return message if is_long and type(message) is dict else None
+        # Strings are neither deep nor large.
+        moderate = meta is None
         for value in arguments.values():
             if type(value) is not str:
-                strings = False
+                moderate = False
     except Exception:  # noqa: BLE001 - whatever it is, it is not plain
-        return None
-    if type(id_) is int:
-        if not -_MAX_ID < id_ < _MAX_ID:
-            return None
-    elif type(id_) is not str:
-        return None
-    # Strings are neither deep nor large.
-    if type(arguments) is not dict or not (strings or _is_moderate(line)):
-        return None
+        return message if is_long and type(message) is dict else None
+    if not moderate:
+        moderate = not is_long and _is_moderate(line)
+    if (
+        not moderate
+        or type(name) is not str
+        or type(arguments) is not dict
+        or not ((type(id_) is int and -_MAX_ID < id_ < _MAX_ID) or type(id_) is str)
+    ):
+        return message if is_long else None
     if 13 in line or not (line.isascii() or (0x85 not in line and 0xE2 not in line)):
         line = clean(line)
     return id_, name, arguments, meta, line
 
 
-def read_answer(line: bytes) -> PlainAnswer | None:
-    """Read a short result that has the members of a finished tool call and nothing that needs a second look."""
-    if len(line) > SHORT_LINE_BYTES:
+def read_answer(line: bytes) -> PlainAnswer | dict[str, Any] | None:
+    """Read a result that has the members of a finished tool call and nothing that needs a second look.
+
+    Of a long line that is something else, what the parser made of it is given back.
+    """
+    is_long = len(line) > SHORT_LINE_BYTES
+    if is_long and line.find(b'"content"', 0, _OPENING_BYTES) < 0:
         return None
+    message: Any = None
     try:
         message = _from_json(line, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
         result = message["result"]
         id_ = message["id"]
-        if message["jsonrpc"] != "2.0" or len(message) != 3:
-            return None
-        strings = True
+        # Strings and booleans are neither deep nor large.
+        moderate = len(result) == 1 or (len(result) == 2 and type(result.get("isError")) is bool)
         for block in result["content"]:
             for value in block.values():
                 if type(value) is not str:
-                    strings = False
-        if len(result) != 1:
-            if not _RESULT.issuperset(result):
-                return None
-            strings = strings and len(result) == 2 and type(result.get("isError")) is bool
+                    moderate = False
+        if message["jsonrpc"] != "2.0" or len(message) != 3 or (len(result) != 1 and not _RESULT.issuperset(result)):
+            return message if is_long and type(message) is dict else None
     except Exception:  # noqa: BLE001 - as above
-        return None
-    if type(id_) is not int and type(id_) is not str:
-        return None
-    if type(result) is not dict or not (strings or _is_moderate(line)):
-        return None
+        return message if is_long and type(message) is dict else None
+    if not moderate:
+        moderate = not is_long and _is_moderate(line)
+    if not moderate or type(result) is not dict or (type(id_) is not int and type(id_) is not str):
+        return message if is_long else None
     if 13 in line or not (line.isascii() or (0x85 not in line and 0xE2 not in line)):
         line = clean(line)
     return id_, result, line

@@ -105,6 +105,8 @@ class Session:
         self._reserved: deque[InFlight] = deque()
         self._probes = Probes()
         self._asked = ServerRequests(max_in_flight)
+        self._parsed: dict[str, Any] | None = None
+        """What the short way has read of the line that comes next."""
         self._modern_capabilities: object = None
         """What the client's last request of the 2026-07-28 revision declared."""
         self._catalogue = Catalogue()
@@ -196,7 +198,10 @@ class Session:
         one for `receive`.
         """
         call = read_call(line)
-        if call is None or self._rules is None or self._ended:
+        if not isinstance(call, tuple):
+            self._parsed = call
+            return None
+        if self._rules is None or self._ended:
             return None
         id_, name, arguments, meta, line = call
         requests = self._requests
@@ -223,7 +228,10 @@ class Session:
         None: nothing has happened, the line is one for `receive`.
         """
         answer = read_answer(line)
-        if answer is None or self._probes.deadline_ns is not None or self._ended:
+        if not isinstance(answer, tuple):
+            self._parsed = answer
+            return None
+        if self._probes.deadline_ns is not None or self._ended:
             return None
         id_ = answer[0]
         entry = self._requests.get(id_)
@@ -236,13 +244,14 @@ class Session:
     def receive(self, side: Side, line: bytes | Overlong, now_ns: int) -> list[Command]:
         """Take one line from `side` and say what is to be done; never raises, whatever the line."""
         self._now_ns = now_ns
+        parsed, self._parsed = self._parsed, None
         if self._ended and side is UPSTREAM:
             return []
         if isinstance(line, Overlong):
             return self._overlong(side, line)
         known = self._catalogue.repeats.recall(line) if side is UPSTREAM and len(line) >= MIN_BYTES else None
         try:
-            message = known or decode(line, side)
+            message = known or decode(line, side, parsed)
         except Malformed as refused:
             return self._malformed(side, line, refused)
         if side is UPSTREAM:

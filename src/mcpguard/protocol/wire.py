@@ -108,10 +108,11 @@ class Message:
         self.line = line
 
 
-def decode(line: bytes, side: Side) -> Message:  # noqa: PLR0912 - one straight path for every message
+def decode(line: bytes, side: Side, parsed: dict[str, Any] | None = None) -> Message:  # noqa: PLR0912 - one straight path for every message
     """Read one line, strictly (RFC 8259, and the JSON-RPC 2.0 envelope by its exact names).
 
-    Numbers of client messages come as `int` or `Decimal`, of upstream messages as `int` or `float`.
+    Numbers of client messages come as `int` or `Decimal`, of upstream messages as `int` or `float`. `parsed` is what `plain` has made
+    of this very line, if it has.
 
     Raises:
         Malformed: the line is not exactly one message, or holds something that two parsers could read in two ways.
@@ -119,13 +120,13 @@ def decode(line: bytes, side: Side) -> Message:  # noqa: PLR0912 - one straight 
     # This runs for every message, so what is common is decided here, and only what is not is handed to a function.
     try:
         if side is CLIENT:
-            message = _from_json(
+            message = parsed or _from_json(
                 line, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys", float_mode="decimal"
             )
             max_depth = MAX_CLIENT_DEPTH
         else:
             # jiter's own limit is the one we want: 200 levels of containers (and an empty one in the last).
-            message = _from_json(line, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
+            message = parsed or _from_json(line, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
             max_depth = _ANY_DEPTH
     except Exception as error:  # noqa: BLE001 - whatever a parser raises, the line is refused
         message = _second_reading(line, side, error)
