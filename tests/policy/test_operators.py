@@ -17,7 +17,7 @@ from mcpguard.policy.operators import OPERATORS, UNSET, ValueProblem, prepare
 
 ABSENT: Final = object()
 
-LINKS = {"/home/me/link": "/etc", "/srv/real": "/srv/real", "/alias": "/srv/docs"}
+LINKS = {"/home/me/link": "/etc", "/srv/real": "/srv/real", "/alias": "/srv/docs", "/srv/docs/caf\u00e9": "/etc"}
 
 
 def resolve(path: str) -> str | None:
@@ -187,6 +187,8 @@ TABLE: list[tuple[str, object, dict[str, list[object]]]] = [
                 "/home/me/data",
                 "//srv/docs/a",
                 "./data/.",
+                "/srv/docs/na\u00efve",
+                "/srv/docs/nai\u0308ve",
             ],
             "no": ["/etc/passwd", "/srv/docsx", "/srv/docs/../x", "..", "", "/", ABSENT],
             "unsure": [
@@ -197,6 +199,9 @@ TABLE: list[tuple[str, object, dict[str, list[object]]]] = [
                 "a%2fb",
                 "a\\b",
                 "a\0",
+                "/srv/docs/..$HOME/../etc",
+                "/srv/docs/caf\u00e9/passwd",
+                "/srv/docs/cafe\u0301/passwd",
                 "file:///srv/docs",
                 "FILE:x",
                 " /srv/docs",
@@ -211,6 +216,7 @@ TABLE: list[tuple[str, object, dict[str, list[object]]]] = [
     ("under", "/", {"yes": ["/etc", "x"]}),
     ("under", "/home/me", {"yes": ["x"], "unsure": ["/home/me/link/passwd", "link"]}),
     ("under", "/loop", {"unsure": ["/x"]}),
+    ("under", "/srv/\u00e9", {"yes": ["/srv/\u00e9/x"], "no": ["/etc"], "unsure": ["/srv/e\u0301/x"]}),
     (
         "not_under",
         ["/etc", "/srv/docs"],

@@ -10,13 +10,14 @@ import posixpath
 import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
+from unicodedata import normalize
 
 from mcpguard.policy.values import NO, UNSURE, YES, Answer
 
 Resolve: TypeAlias = Callable[[str], str | None]
 """Gives the absolute path without symbolic links that a path leads to, from the working directory; None if nobody can say."""
 
-_STRANGE: Final = ("\0", "%", "\\")
+_STRANGE: Final = ("\0", "%", "\\", "$")
 _SCHEME: Final = r"[A-Za-z][A-Za-z0-9+.-]*"
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME: Final = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}")
@@ -28,7 +29,7 @@ _MAX_NAME: Final = 253
 def path_problem(text: str) -> str:
     """Say why nobody can tell where a path leads; empty if one can."""
     if any(mark in text for mark in _STRANGE):
-        return "NUL, `%` and backslashes are read in different ways"
+        return "NUL, `%`, `$` and backslashes are read in different ways"
     if text.startswith("~"):
         return "`~` means somebody's home to some"
     if text[:5].lower() == "file:":
@@ -41,10 +42,21 @@ def path_problem(text: str) -> str:
 def lies_under(path: str, directories: tuple[str, ...], resolve: Resolve) -> Answer:
     """Say whether a path lies in one of the directories, by its letters and by where its symbolic links lead.
 
-    Unsure is what cannot be resolved, and what lies inside by one reading and outside by another.
+    Unsure is what cannot be resolved, and what lies inside by one reading and outside by another. A server may look for a name in
+    another of its Unicode forms than it was given.
     """
     if path_problem(path):
         return UNSURE
+    answer = _lies_under(path, directories, resolve)
+    if not path.isascii():
+        for form in ("NFC", "NFD"):
+            composed = tuple(normalize(form, directory) for directory in directories)
+            if _lies_under(normalize(form, path), composed, resolve) is not answer:
+                return UNSURE
+    return answer
+
+
+def _lies_under(path: str, directories: tuple[str, ...], resolve: Resolve) -> Answer:
     home = resolve(".")
     if home is None:
         return UNSURE
