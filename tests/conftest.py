@@ -22,11 +22,15 @@ pytest_plugins = ["support.guards"]
 
 REAL_SERVERS = {
     "everything_server",
+    "files_and_memory",
+    "git_and_fetch",
+    "healthimaging",
     "mcp1_python",
     "moto_server",
     "prometheus",
     "prometheus_server",
     "redis",
+    "sitewise",
     "valkey_server",
 }
 
@@ -110,3 +114,29 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def valkey_server(redis: Service) -> ServerCommand:
     """Return how awslabs.valkey-mcp-server is started here."""
     return servers.valkey_mcp_command(servers.require_server("awslabs-valkey"), redis)
+
+
+@pytest.fixture(scope="session")
+def healthimaging() -> Path:
+    """Return where awslabs.healthimaging-mcp-server is installed."""
+    return servers.require_server("awslabs-healthimaging")
+
+
+@pytest.fixture(scope="session")
+def sitewise() -> Path:
+    """Return where awslabs.aws-iot-sitewise-mcp-server is installed."""
+    return servers.require_server("awslabs-sitewise")
+
+
+@pytest.fixture(scope="session")
+def git_and_fetch() -> Path:
+    """Return where mcp-server-git and mcp-server-fetch are installed."""
+    servers.require_program("git")
+    return servers.require_server("git-and-fetch")
+
+
+@pytest.fixture(scope="session")
+def files_and_memory() -> Path:
+    """Return where npm's server-filesystem and server-memory are installed."""
+    servers.require_program("node")
+    return servers.require_server("files-and-memory")

@@ -1,4 +1,4 @@
-"""Finds the installed servers, and runs the back ends that they need.
+"""Finds the installed servers, says how they are started, and runs the back ends that they need.
 
 Knows of their installation only what `scripts/install-servers` leaves behind: `NAME/`, `NAME.stamp`, `NAME.missing`.
 """
@@ -11,12 +11,14 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -44,6 +46,23 @@ DUMMY_AWS = {
 }
 """What an AWS client needs to sign requests to a fake; nobody's account, on any machine."""
 
+GIT_IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Ada"), ("EMAIL", "ada@example.com"), ("DATE", "2026-01-01T12:00:00+0000"))
+} | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+"""Whose commits they are, and when they are made; with it, what is done alike has the same hash on every machine."""
+
+PAGES = {
+    "/robots.txt": ("text/plain", "User-agent: *\nDisallow: /private\n"),
+    "/page": ("text/html", "<html><body><h1>Title</h1><p>words <b>and</b> words</p></body></html>"),
+    "/plain": ("text/plain", "plain words"),
+    "/long": ("text/plain", "0123456789" * 1000),
+    "/private": ("text/plain", "not for robots"),
+    "/secret": ("text/plain", "not for agents"),
+}
+"""What a `Site` serves; `/to/` and a quoted URL lead there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -64,6 +83,14 @@ class ServerCommand:
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
+
+
+@dataclass
+class Site:
+    """A web server on this machine.  `journal` holds host and path of every request, as they came, in their order."""
+
+    port: int
+    journal: list[str] = field(default_factory=list)
 
 
 def cache_directory() -> Path:
@@ -126,6 +153,107 @@ def valkey_mcp_command(home: Path, redis: Service) -> ServerCommand:
         "MCP_LOG_FILE": str(redis.log.with_name("valkey-mcp-server.log")),
     }
     return ServerCommand((str(home / "bin" / "awslabs.valkey-mcp-server"),), env)
+
+
+def sitewise_command(home: Path, endpoint: str) -> ServerCommand:
+    """Return how awslabs.aws-iot-sitewise-mcp-server is started against `endpoint`, its tools that write switched on."""
+    env = aws_environment(endpoint) | {"SITEWISE_MCP_ALLOW_WRITES": "true"}
+    return ServerCommand((str(home / "bin" / "awslabs.aws-iot-sitewise-mcp-server"),), env)
+
+
+def healthimaging_command(home: Path, endpoint: str, models: Path) -> ServerCommand:
+    """Return how awslabs.healthimaging-mcp-server is started against `endpoint`.
+
+    `models` is a directory with what its AWS client library should know in addition.
+    """
+    env = aws_environment(endpoint) | {"AWS_DATA_PATH": str(models)}
+    return ServerCommand((str(home / "bin" / "awslabs.healthimaging-mcp-server"),), env)
+
+
+def git_command(home: Path) -> ServerCommand:
+    """Return how mcp-server-git is started: for any repository, so that which ones it may touch is the guard's work alone."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return ServerCommand((str(home / "bin" / "mcp-server-git"),), kept | GIT_IDENTITY)
+
+
+def fetch_command(home: Path) -> ServerCommand:
+    """Return how mcp-server-fetch is started: for any address, also of this machine.
+
+    It finds no Node.js.  With one, it would fetch packages from the internet to read its first page.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    env = kept | {"PATH": str(home / "bin"), "NO_PROXY": "*"}
+    return ServerCommand((str(home / "bin" / "mcp-server-fetch"), "--allow-private-ips"), env)
+
+
+def filesystem_command(home: Path, *directories: Path) -> ServerCommand:
+    """Return how npm's server-filesystem is started for `directories`."""
+    return ServerCommand((*_node_script(home, "server-filesystem"), *map(str, directories)), dict(os.environ))
+
+
+def memory_command(home: Path, file: Path) -> ServerCommand:
+    """Return how npm's server-memory is started; it keeps its graph in `file`."""
+    return ServerCommand(_node_script(home, "server-memory"), os.environ | {"MEMORY_FILE_PATH": str(file)})
+
+
+def _node_script(home: Path, package: str) -> tuple[str, str]:
+    script = home / "node_modules" / "@modelcontextprotocol" / package / "dist" / "index.js"
+    return require_program("node"), str(script)
+
+
+def git(repository: Path, *words: str) -> str:
+    """Run git as nobody in particular, and return what it printed."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(repository), *words]
+    return subprocess.run(command, env=kept | GIT_IDENTITY, check=True, capture_output=True, text=True).stdout
+
+
+def new_repository(directory: Path) -> Path:
+    """Make a repository with two commits, a branch, and in the working tree a change that is staged and one that is not."""
+    directory.mkdir(parents=True)
+    git(directory, "init", "--quiet", "--initial-branch=main")
+    for number in (1, 2):
+        (directory / "notes.txt").write_text(f"note {number}\n")
+        git(directory, "add", "notes.txt")
+        git(directory, "commit", "--quiet", "--message", f"note {number}")
+    git(directory, "branch", "side", "HEAD~1")
+    (directory / "staged.txt").write_text("staged\n")
+    git(directory, "add", "staged.txt")
+    (directory / "notes.txt").write_text("note 3\n")
+    return directory
+
+
+@contextmanager
+def running_site() -> Iterator[Site]:
+    """Serve `PAGES` on the loopback interface."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            host = self.headers.get("host", "").rpartition(":")[0]
+            site.journal.append(f"{host}{self.path}")
+            if self.path.startswith("/to/"):
+                self.send_response(302)
+                self.send_header("location", unquote(self.path.removeprefix("/to/")))
+                self.end_headers()
+                return
+            kind, text = PAGES.get(self.path, ("text/plain", ""))
+            self.send_response(200 if self.path in PAGES else 404)
+            self.send_header("content-type", kind)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        site = Site(server.server_port)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield site
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager
