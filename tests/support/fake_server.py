@@ -32,7 +32,7 @@ class Server:
     `report=FILE` writes what the process finds itself in, as JSON. `record=FILE` gets every line received, `mark=FILE` the word
     `started`. `exit=N` ends at once, `unasked=BASE64` says these bytes first. `ignore-eof`, `ignore-term`, `silent=METHOD` (no
     answer to it; may come twice), `name=TEXT` (of `serverInfo`), `orphan=FILE` (leaves a process behind at the start, as a
-    daemon does, and writes its pid).
+    daemon does, and writes its pid), `daemon=FILE` (goes to the background itself, as a daemon does, and writes its new pid).
     """
 
     def __init__(self, words: list[str]) -> None:
@@ -46,6 +46,8 @@ class Server:
         for number in (WAKE, RESUME):
             signal.signal(number, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_BLOCK, (WAKE, RESUME))
+        if "daemon" in self.words:
+            become_daemon(self.words["daemon"])
         if "orphan" in self.words:
             self.leave_orphan(self.words["orphan"])
         if "report" in self.words:
@@ -161,6 +163,18 @@ class Server:
         say(base64.b64decode(given["bytes"]))
         answer_text(id_, "said")
 
+    def tool_say(self, id_: object, given: dict[str, Any]) -> None:
+        """Say these bytes, and answer nothing; tell stderr when it is done."""
+        say(base64.b64decode(given["bytes"]))
+        write_all(2, b"said\n")
+
+    def tool_flood(self, id_: object, given: dict[str, Any]) -> NoReturn:
+        """Say notifications without end, and never read again."""
+        number = 0
+        while True:
+            notify(number, "x" * given.get("bytes", 1))
+            number += 1
+
     def tool_long_line(self, id_: object, given: dict[str, Any]) -> None:
         """Say a line of this many bytes that shows no id, and answer nothing."""
         say(b"x" * given["bytes"] + b"\n")
@@ -174,6 +188,16 @@ class Server:
         for _ in range(given["bytes"] >> 16):
             write_all(2, piece)
         answer_text(id_, "written")
+
+    def tool_stderr_behind(self, id_: object, given: dict[str, Any]) -> None:
+        """Let a child write this many bytes to stderr, which says one notification when it is done; answer at once."""
+        if os.fork() == 0:
+            piece = b"e" * 65535 + b"\n"
+            for _ in range(given["bytes"] >> 16):
+                write_all(2, piece)
+            notify(given["bytes"], "written")
+            os._exit(0)
+        answer_text(id_, "begun")
 
     def tool_mute(self, id_: object, given: dict[str, Any]) -> None:
         """Answer only when `unmute` is called."""
@@ -229,6 +253,21 @@ def linger() -> NoReturn:
     os.setsid()
     while True:
         signal.pause()
+
+
+def become_daemon(path: str) -> None:
+    """Go on in a session of one's own as an orphan: write the new pid, then let the parent end with status 0."""
+    ready = os.pipe()
+    if os.fork() != 0:
+        os.read(ready[0], 1)
+        os._exit(0)
+    os.setsid()
+    if os.fork() != 0:
+        os._exit(0)
+    write(path, b"%d\n" % os.getpid())
+    os.write(ready[1], b"\n")
+    os.close(ready[0])
+    os.close(ready[1])
 
 
 def report() -> dict[str, Any]:
