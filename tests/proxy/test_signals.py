@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcpguard.proxy.signals import STOPPING, Interrupted, Signals
+from mcpguard.proxy.signals import STOPPING, Signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,20 +46,3 @@ def test_a_wake_up_is_no_signal_and_never_waits(signals: Signals) -> None:
     assert is_readable(signals.fd)
     while is_readable(signals.fd):
         assert signals.take() == []
-
-
-def test_a_signal_interrupts_only_where_it_may(signals: Signals) -> None:
-    signals.interrupt(interrupting=True)
-    with pytest.raises(Interrupted):
-        signal.raise_signal(signal.SIGTERM)
-    signal.raise_signal(signal.SIGTERM)
-    assert signals.take() == [signal.SIGTERM, signal.SIGTERM]
-
-
-def test_a_signal_that_came_before_interrupts_at_once(signals: Signals) -> None:
-    signal.raise_signal(signal.SIGHUP)
-    with pytest.raises(Interrupted):
-        signals.interrupt(interrupting=True)
-    signals.interrupt(interrupting=False)
-    signal.raise_signal(signal.SIGHUP)
-    assert signals.take() == [signal.SIGHUP, signal.SIGHUP]

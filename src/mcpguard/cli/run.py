@@ -5,20 +5,26 @@ The order matters: the server is started first, and everything slow is imported 
 
 from __future__ import annotations
 
+import _thread
 import os
 
 from mcpguard.proxy.upstream import occupy_standard_descriptors, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
     from mcpguard.cli.options import RunOptions
     from mcpguard.proxy.enforce import Enforcer
     from mcpguard.proxy.guard import Guard
-    from mcpguard.proxy.reload import Reloader
+    from mcpguard.proxy.reload import Reloader, Signature
     from mcpguard.proxy.signals import Signals
     from mcpguard.stores.audit import DecisionLog, Recorder
     from mcpguard.stores.files import LoadedPolicy
     from mcpguard.stores.silence import SilenceMemory
+
+    _Loaded: TypeAlias = tuple[Enforcer, LoadedPolicy, Signature]
 
 
 def run(options: RunOptions) -> int:
@@ -54,7 +60,6 @@ def _run(options: RunOptions, guard: Guard, signals: Signals, command: tuple[str
     import platformdirs
 
     from mcpguard.errors import GuardError, PolicyError
-    from mcpguard.proxy.signals import Interrupted
     from mcpguard.stores.silence import SilenceMemory
 
     # First of all, for a client may be waiting for the answer to its probe.
@@ -63,15 +68,11 @@ def _run(options: RunOptions, guard: Guard, signals: Signals, command: tuple[str
         guard.know_silent()
     # Pydantic would look through every installed package for plugins of its own: slow, and strangers' code in the guard.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "true"
-    try:
-        signals.interrupt(interrupting=True)
-        from mcpguard.proxy.reload import LOOK_EVERY_S, Reloader, signature
-
-        seen = signature(Path(options.policy))
-        enforcer, loaded = _enforcer(options, guard, command)
-        signals.interrupt(interrupting=False)
-    except Interrupted:
+    loading = _Loading(lambda: _enforcer(options, guard, command), signals.wake)
+    if not guard.await_policy(loading.is_over):
         return guard.run(lambda _: None)
+    try:
+        enforcer, loaded, seen = loading.result()
     except PolicyError as error:
         more = len(error.findings) - 1
         rest = f" (and {more} more: mcpguard validate {options.policy})" if more else ""
@@ -83,6 +84,8 @@ def _run(options: RunOptions, guard: Guard, signals: Signals, command: tuple[str
         guard.refuse(error.message)
         return int(error.exit_code)
     guard.open(enforcer)
+    from mcpguard.proxy.reload import LOOK_EVERY_S, Reloader
+
     reloader = Reloader(
         loaded,
         options.reload,
@@ -93,8 +96,35 @@ def _run(options: RunOptions, guard: Guard, signals: Signals, command: tuple[str
     return guard.run(_Watch(memory, guard, reloader).look, LOOK_EVERY_S if options.reload != "off" else None)
 
 
-def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> tuple[Enforcer, LoadedPolicy]:
-    """Load the policy and open the log.
+class _Loading:
+    """Does what may take long, or for ever, in a thread of its own, and wakes whoever waits for it."""
+
+    def __init__(self, work: Callable[[], _Loaded], wake: Callable[[], None]) -> None:
+        self._work = work
+        self._wake = wake
+        self._found: _Loaded | None = None
+        self._error: BaseException | None = None
+        _thread.start_new_thread(self._run, ())
+
+    def _run(self) -> None:
+        try:
+            self._found = self._work()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            self._error = error
+        self._wake()
+
+    def is_over(self) -> bool:
+        return self._found is not None or self._error is not None
+
+    def result(self) -> _Loaded:
+        if self._error is not None:
+            raise self._error
+        assert self._found is not None
+        return self._found
+
+
+def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> _Loaded:
+    """Load the policy and open the log.  Gives the file's signature as well, from before it was read.
 
     Raises:
         PolicyError: the policy cannot be used.
@@ -108,9 +138,11 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> tu
     from mcpguard.proxy.enforce import Enforcer
     from mcpguard.proxy.guard import boot_clock
     from mcpguard.proxy.links import resolver
+    from mcpguard.proxy.reload import signature
     from mcpguard.stores.counters import MemoryCounters
     from mcpguard.stores.files import load_policy
 
+    seen = signature(Path(options.policy))
     loaded = load_policy(Path(options.policy))
     session_id = secrets.token_hex(8)
     recorder, log = _log(options, guard, session_id, command, loaded.digest)
@@ -132,7 +164,7 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> tu
         complain=guard.stderr.say,
         resolve=resolver(str(Path.cwd())),
     )
-    return enforcer, loaded
+    return enforcer, loaded, seen
 
 
 def _log(

@@ -41,6 +41,9 @@ ORPHANED_STDOUT_S: Final = 0.25
 LAST_WORDS_S: Final = 0.3
 FLUSH_S: Final = 5.0
 """How long a client that is there may take to read the last answers of a server that has ended."""
+LOADING_GRACE_S: Final = 0.6
+"""How long a policy may still take to load once the server has ended: what is wrong with it is better known than not."""
+_HANG_UP: Final = getattr(select, "POLLRDHUP", 0)
 _SWITCH_S: Final = sys.getswitchinterval()
 _BOOT_SWITCH_S: Final = 0.0005
 _QUICK_ANSWER_S: Final = 0.01
@@ -75,6 +78,8 @@ class Guard:
         self._stderr_ended = _thread.allocate_lock()
         self._interrupts = 0
         self._stop_signal = 0
+        self._client_fd = client[0]
+        self._hung_up_ns = 0
 
     def begin(self) -> None:
         """Start the pumps: from now on everything flows that no policy governs."""
@@ -114,6 +119,35 @@ class Guard:
         self.stderr.say(sentence)
         self._relay.note(Note(event, None, sentence))
 
+    def await_policy(self, is_there: Callable[[], bool]) -> bool:
+        """Wait until the policy is there, or found to be unusable, and see to everything else meanwhile.
+
+        False if the run is over before: by a signal, or because a side has ended and the policy did not come soon after.
+        """
+        ended_ns = 0
+        while not is_there():
+            if self._stop_signal:
+                return False
+            left_s = None
+            if self._server_is_gone() or self._client_is_gone():
+                ended_ns = ended_ns or boot_clock()
+                grace_s = LOADING_GRACE_S if self._server_is_gone() else DRAIN_GRACE_S
+                left_s = grace_s - (boot_clock() - ended_ns) / 1e9
+                if left_s <= 0:
+                    return False
+            self._relay.tick()
+            waits = [wait for wait in (self._until_deadline(), left_s) if wait is not None]
+            self._wait(min(waits, default=None))
+        return True
+
+    def _client_is_gone(self) -> bool:
+        return self._relay.client_ended or self._relay.to_client.broken or self._hung_up_ns > 0
+
+    def _server_is_gone(self) -> bool:
+        relay, upstream = self._relay, self._upstream
+        ended = relay.upstream_ended or relay.to_upstream.broken or bool(self.session.ended)
+        return ended or upstream.status is not None or upstream.is_lost
+
     def refuse(self, reason: str) -> None:
         """End at once, for there is no policy to go by: everything in flight gets an answer, and the server is taken down."""
         relay = self._relay
@@ -137,12 +171,19 @@ class Guard:
                 return self._stop(128 + self._stop_signal, SIGNAL_GRACE_S, SIGNAL_GRACE_S)
             if relay.client_ended or relay.to_client.broken:
                 return self._stop(0, EOF_GRACE_S, DRAIN_GRACE_S)
-            ended = relay.upstream_ended or relay.to_upstream.broken or self.session.ended
-            if self._upstream.status is not None or self._upstream.is_lost or ended:
+            hung_up_s = self._since_hang_up_s()
+            if hung_up_s > DRAIN_GRACE_S:
+                # Its pump has not come to its end: it waits for a side that does not read.
+                return self._stop(0, 0.0, 0.0)
+            if self._server_is_gone():
                 return self._upstream_gone()
             relay.tick()
-            waits = [wait for wait in (self._until_deadline(), look_every_s) if wait is not None]
+            until_patience_ends_s = DRAIN_GRACE_S - hung_up_s if self._hung_up_ns else None
+            waits = [wait for wait in (self._until_deadline(), look_every_s, until_patience_ends_s) if wait is not None]
             self._wait(min(waits, default=None))
+
+    def _since_hang_up_s(self) -> float:
+        return (boot_clock() - self._hung_up_ns) / 1e9 if self._hung_up_ns else 0.0
 
     def _until_deadline(self) -> float | None:
         deadline_ns = self.session.deadline_ns
@@ -154,7 +195,12 @@ class Guard:
         poll.register(self._signals.fd, select.POLLIN)
         if self._upstream.report_fd >= 0:
             poll.register(self._upstream.report_fd, select.POLLIN)
-        poll.poll(None if timeout_s is None else timeout_s * 1000 + 1)
+        if not self._hung_up_ns:
+            # Its pump reads it, unless that waits for somebody else.
+            poll.register(self._client_fd, _HANG_UP)
+        for fd, events in poll.poll(None if timeout_s is None else timeout_s * 1000 + 1):
+            if fd == self._client_fd and events & (_HANG_UP | select.POLLHUP | select.POLLERR | select.POLLNVAL):
+                self._hung_up_ns = boot_clock()
         for number in self._signals.take():
             self._interrupts += number == _signal.SIGINT
             self._stop_signal = self._stop_signal or number

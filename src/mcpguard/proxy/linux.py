@@ -93,12 +93,12 @@ def open_descriptors() -> list[int]:
 
 
 def open_anew(fd: int) -> int:
-    """Open the pipe behind a descriptor once more for writing, without blocking; the descriptor itself stays as it is.
+    """Open the pipe or the terminal behind a descriptor once more for writing, without blocking; the descriptor itself stays as it is.
 
     Raises:
         OSError: that cannot be done, as everywhere else.
     """
-    return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
 def rename(title: str) -> None:

@@ -23,8 +23,6 @@ MAX_BUFFERED_BYTES: Final = 16 * 1024 * 1024
 MAX_BUFFERED_MESSAGES: Final = 10_000
 _SAFE_PIPE_BYTES: Final = 4096
 """What a pipe that polls as writable takes without blocking (POSIX: PIPE_BUF; Linux: a free page)."""
-_SAFE_SOCKET_BYTES: Final = 32_768
-"""The same for a Unix stream socket, which Linux calls writable only while three quarters of its buffer are free."""
 
 
 class Outlet:
@@ -37,7 +35,7 @@ class Outlet:
     def __init__(self, fd: int, on_broken: Callable[[], None] = lambda: None) -> None:
         self._on_broken = on_broken
         self._fd, self._owned = unblocked(fd)
-        self._safe_bytes = _SAFE_SOCKET_BYTES if stat.S_ISSOCK(os.fstat(fd).st_mode) else _SAFE_PIPE_BYTES
+        self._write_now = _writer(self._fd, waits=not self._owned)
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
         self._lock = _thread.allocate_lock()
@@ -58,7 +56,7 @@ class Outlet:
             if not self._queue:
                 try:
                     # All at once, as nearly always; a reader that is behind, or gone, is dealt with below.
-                    written = os.write(self._fd, data) if self._owned else self._write(data)
+                    written = self._write_now(data)
                 except OSError:
                     written = 0
                 if written == len(data):
@@ -138,13 +136,8 @@ class Outlet:
         """Write as much as goes without waiting; give the number of bytes."""
         written = 0
         try:
-            if self._owned:
-                written = os.write(self._fd, data)
-                while written < len(data):
-                    written += os.write(self._fd, memoryview(data)[written:])
-                return written
-            while written < len(data) and self._poll.poll(0):
-                written += os.write(self._fd, memoryview(data)[written : written + self._safe_bytes])
+            while written < len(data):
+                written += self._write_now(memoryview(data)[written:])
         except BlockingIOError:
             pass
         except OSError:
@@ -161,6 +154,34 @@ class Outlet:
         self._messages.clear()
 
 
+def _writer(fd: int, *, waits: bool) -> Callable[[bytes | memoryview], int]:
+    """Give what writes to a descriptor as much as goes without waiting; it raises BlockingIOError if nothing does."""
+    if not waits:
+        return lambda data: os.write(fd, data)
+    if stat.S_ISSOCK(os.fstat(fd).st_mode):
+        # All that `socket` is without the module around it, which takes milliseconds to import while a client waits.
+        import _socket
+
+        def send(data: bytes | memoryview) -> int:
+            # The descriptor stays whose it is: nothing of ours closes it, or keeps it open.
+            borrowed = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fd)
+            try:
+                return borrowed.send(data, _socket.MSG_DONTWAIT)
+            finally:
+                borrowed.detach()
+
+        return send
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+
+    def write(data: bytes | memoryview) -> int:
+        if not poll.poll(0):
+            raise BlockingIOError
+        return os.write(fd, data[:_SAFE_PIPE_BYTES])
+
+    return write
+
+
 def is_writable(fd: int, timeout_ms: int = 0) -> bool:
     """Whether a write of up to 4,096 bytes would go through without waiting."""
     poll = select.poll()
@@ -171,12 +192,13 @@ def is_writable(fd: int, timeout_ms: int = 0) -> bool:
 def unblocked(fd: int) -> tuple[int, bool]:
     """Give a descriptor for the same pipe that does not block, and True; or `fd` itself, and False.
 
-    O_NONBLOCK belongs to the open file description, which an inherited descriptor shares with others; so a pipe is opened anew,
-    where that can be done. Sockets and terminals cannot be: they are polled before each write.
+    O_NONBLOCK belongs to the open file description, which an inherited descriptor shares with others; so a pipe or a terminal is opened
+    anew, where that can be done. What cannot be is polled before each write.
     """
     if not os.get_blocking(fd):
         return fd, True
-    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISFIFO(mode) and not (stat.S_ISCHR(mode) and os.isatty(fd)):
         return fd, False
     try:
         return linux.open_anew(fd), True

@@ -260,6 +260,8 @@ class Relay:
         # What only tells of the past keeps nobody waiting; but it is not kept waiting itself by a side that does not read.
         if self._journals:
             self._commit(side)
+        if side is GUARD:
+            return  # it supervises, and never waits; what it says is bounded by what is in flight
         if upstream_behind:
             self.to_upstream.wait_for_room(side)
         if client_behind:

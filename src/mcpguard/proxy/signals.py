@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 STOPPING: Final = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP)
 
 
-class Interrupted(BaseException):
-    """A signal to stop came where that ends the wait for a file."""
-
-
 class Signals:
     """The signals of this process, as a descriptor that becomes readable."""
 
@@ -27,7 +23,6 @@ class Signals:
         self.fd, self._wake_fd = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self._wake_fd, False)
-        self._stopped = self._interrupting = False
         _signal.set_wakeup_fd(self._wake_fd, warn_on_full_buffer=False)
         for number in STOPPING:
             _signal.signal(number, self._noted)
@@ -46,19 +41,5 @@ class Signals:
         except BlockingIOError:
             return []
 
-    def interrupt(self, *, interrupting: bool) -> None:
-        """Let the first signal to stop raise `Interrupted` in the main thread, or no longer; `take` gives its number all the same.
-
-        Raises:
-            Interrupted: it has come already.
-        """
-        self._interrupting = interrupting
-        if interrupting and self._stopped:
-            raise Interrupted
-
     def _noted(self, _: int, __: object) -> None:
         """Do nothing more with a signal than that: its number is on its way through the wakeup descriptor."""
-        self._stopped = True
-        if self._interrupting:
-            self._interrupting = False
-            raise Interrupted
