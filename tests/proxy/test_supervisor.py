@@ -241,3 +241,24 @@ def test_a_command_that_cannot_be_started_is_an_error_with_a_shells_status(tmp_p
     lines = result.stdout.splitlines()
     assert lines[0].startswith("127 cannot find the server's command")
     assert lines[1:] == ["126 permission denied", "126 invalid argument"]
+
+
+ELSEWHERE = """
+import os, sys
+del os.fork
+import _signal
+for name in ("SIGPIPE", "SIGXFSZ", "SIGHUP"):
+    delattr(_signal, name)
+from mcpguard.__main__ import main
+sys.exit(main())
+"""
+"""A system without fork(2), as far as the guard can see."""
+
+
+def test_where_there_is_no_fork_a_run_says_so(home: Path, tmp_path: Path) -> None:
+    argv = guard_argv(allow_everything(tmp_path), *fake_server())
+    words = [sys.executable, "-c", ELSEWHERE, *argv[argv.index("run") :]]
+    result = subprocess.run(words, cwd=home, capture_output=True, text=True, timeout=20, check=False)
+    assert result.returncode == 126
+    assert "cannot start a process on this system: there is no fork(2)" in result.stderr
+    assert "Traceback" not in result.stderr

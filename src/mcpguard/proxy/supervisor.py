@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final, NoReturn
 
-_DEFAULTED_SIGNALS: Final = (_signal.SIGPIPE, _signal.SIGXFSZ)
+# Where there is no fork(2), these modules are imported all the same, to say so: some signals are missing there.
+_DEFAULTED_SIGNALS: Final = [getattr(_signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(_signal, name)]
 """What Python ignores, and a child would inherit as ignored."""
-_STOPPING: Final = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM)
+_STOPPING: Final = [getattr(_signal, name) for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(_signal, name)]
 
 GRACE_S: Final = 0.25
 """How long a server may take to notice that the guard is gone, and again after TERM, before it is killed."""
