@@ -300,3 +300,9 @@ def test_refused_uris_are_taken_out_of_a_subscription(before: str, after: str, t
 
     line, gone = keep_subscriptions(decode(said(before), UPSTREAM), lambda uri: uri != "a")
     assert (line, gone) == (said(after), taken)
+
+
+def test_white_space_before_a_notification_is_no_part_of_it() -> None:
+    line = b' \t{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"tools":[]}}\n'
+    told = only_meta(decode(line, UPSTREAM))
+    assert json.loads(told) == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}

@@ -249,7 +249,7 @@ def announced(result: dict[str, Any]) -> dict[str, Change]:
 def only_meta(message: Message) -> bytes:
     """Write a `list_changed` notification anew, with its `_meta` alone."""
     text = message.line.decode()
-    changes: dict[str, Change] = {name: None for name in splice.names(text, 0) if name not in ("jsonrpc", "method")}
+    changes: dict[str, Change] = {name: None for name in splice.names(text, splice.find(text)) if name not in ("jsonrpc", "method")}
     if type(message.params.get("_meta")) is dict:
         others: dict[str, Change] = dict.fromkeys(
             name for name in splice.names(text, splice.find(text, "params")) if name != "_meta"
