@@ -98,6 +98,60 @@ def test_buckets_of_no_width_agree_with_a_diary_whichever_window_is_asked_about(
             diary.instants.append(now)
 
 
+@given(STEPS, st.tuples(WINDOWS, MAXIMA), st.integers(0, 4), st.integers(1, 4), st.integers(0, 40))
+def test_taken_back_an_exact_log_is_as_it_was(
+    steps: list[int], limit: tuple[int, int], more: int, times: int, later: int
+) -> None:
+    window, most = limit
+    # More is remembered than this limit asks for, as under several limits.
+    log, now = ExactLog(window + 9, most + more), 0
+    for step in steps:
+        now += step
+        log.take(now, window, most)
+    asked = [(window, most), (window, most + more)]
+    if times == 1:
+        asked.append((window + 9, most + more))
+    ask = [(now + wait, *each) for wait in sorted({0, later}) for each in asked]
+    before = [(log.remaining(*each), log.retry_after(*each)) for each in ask]
+    taken = sum(log.take(now, window, most) for _ in range(times))
+    for _ in range(taken):
+        log.take_back(now, window)
+    assert [(log.remaining(*each), log.retry_after(*each)) for each in ask] == before
+    assert log.is_empty() == (not steps or most == 0)
+
+
+@given(STEPS, WINDOWS, MAXIMA, st.sampled_from([1, EXACT_UP_TO, 3 * EXACT_UP_TO + 1]), st.integers(1, 4))
+def test_taken_back_a_bucket_log_is_as_it_was_but_for_the_width_of_a_bucket(
+    steps: list[int], window: int, most: int, scale: int, times: int
+) -> None:
+    window *= scale
+    log, now = BucketLog(window), 0
+    for step in steps:
+        now += step
+        log.take(now, window, most)
+    before, wait = log.remaining(now, window, most), log.retry_after(now, window, most)
+    taken = sum(log.take(now, window, most) for _ in range(times))
+    for _ in range(taken):
+        log.take_back(now, window)
+    assert log.remaining(now, window, most) == before
+    after = log.retry_after(now, window, most)
+    assert (after is None) == (wait is None)
+    assert (wait or 0) <= (after or 0) <= (wait or 0) + window // EXACT_UP_TO
+    assert sum(amount for _, amount in log.events()) == log._total - log._forgotten
+
+
+@pytest.mark.parametrize("make", [ExactLog, lambda window, _: BucketLog(window)], ids=["exact", "buckets"])
+def test_what_others_added_since_stays_and_what_is_not_there_cannot_be_taken_back(make: object) -> None:
+    assert callable(make)
+    log: Log = make(10, 5)
+    for now in (1, 3, 5):
+        log.add(now)
+    for now in (3, 3, 2, 0, 9):
+        log.take_back(now, 10)
+    assert [instant for instant, _ in log.events()] == [1, 5]
+    assert [log.remaining(now, 10, 5) for now in (5, 11, 15)] == [3, 4, 5]
+
+
 def test_an_event_stops_counting_exactly_when_the_window_has_passed() -> None:
     log = ExactLog(100, 1)
     log.add(5)

@@ -39,6 +39,46 @@ def test_a_sliding_sum_agrees_with_a_diary(steps: list[tuple[int, Amount]], wind
             diary.append((now, amount))
 
 
+@settings(deadline=None)
+@given(STEPS, st.integers(1, 20), st.integers(0, 9), st.sampled_from([1, EXACT_UP_TO]), st.integers(0, 9))
+def test_taken_back_a_sliding_sum_is_as_it_was_but_for_the_width_of_a_place(
+    steps: list[tuple[int, Amount]], window: int, most: int, scale: int, amount: int
+) -> None:
+    window *= scale
+    sliding, now = SlidingSum(window), 0
+    for step, each in steps:
+        now += step
+        if sliding.fits(now, window, most, each):
+            sliding.add(now, each)
+    before, wait = sliding.remaining(now, window, most), sliding.retry_after(now, window, most, amount)
+    for each in (Fraction(amount, 3), amount):
+        sliding.add(now, each)
+    for each in (Fraction(amount, 3), amount):
+        sliding.take_back(now, window, each)
+    assert sliding.remaining(now, window, most) == before
+    after = sliding.retry_after(now, window, most, amount)
+    assert (after is None) == (wait is None)
+    assert (wait or 0) <= (after or 0) <= (wait or 0) + window // EXACT_UP_TO
+
+
+@given(st.lists(st.tuples(st.integers(-90, 90), st.integers(0, 5)), max_size=30), st.integers(0, 9), st.integers(1, 5))
+def test_taken_back_a_calendars_sum_is_as_it_was_and_never_less(
+    steps: list[tuple[int, int]], most: int, amount: int
+) -> None:
+    calendar, now, latest, window = CalendarSum(), 10**4, 0, 60
+    for step, each in steps:
+        now = max(0, now + step)
+        latest = max(latest, now)
+        if not calendar.fits(now, window, most, each):
+            continue
+        before = calendar.remaining(now, window, 99), calendar.retry_after(now, window, most, amount)
+        calendar.add(now, each)
+        calendar.take_back(now, window, each)
+        after = calendar.remaining(now, window, 99), calendar.retry_after(now, window, most, amount)
+        # A clock that was set back since leaves the charge as it is.
+        assert after == before or (now // window < latest // window and after[0] == before[0] - each)
+
+
 def test_sums_are_exact() -> None:
     sliding = SlidingSum(10**12)
     for now in range(1000):

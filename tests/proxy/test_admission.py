@@ -10,7 +10,7 @@ import pytest
 
 from mcpguard.protocol.commands import Answered, Consult, InFlight
 from mcpguard.protocol.session import Session
-from mcpguard.protocol.wire import CLIENT
+from mcpguard.protocol.wire import CLIENT, UPSTREAM
 from mcpguard.proxy.enforce import Enforcer, Journal
 from mcpguard.stores.audit import Recorder
 from mcpguard.stores.counters import MemoryCounters
@@ -120,6 +120,55 @@ def test_what_cannot_be_written_down_is_neither_admitted_nor_charged(make: Calla
     assert not enforcer.admit(entry(1, "few"), {"a": object()}, NOW_NS, journal)
     assert [enforcer.admit(entry(id_, "few"), {}, NOW_NS, journal) for id_ in (2, 3, 4)] == [True, True, False]
     assert len(journal.lines) == 2
+
+
+@pytest.mark.parametrize("short", [False, True], ids=["the long way", "the short way"])
+def test_a_call_that_never_went_out_costs_nothing(make: Callable[..., Enforcer], *, short: bool) -> None:
+    enforcer, journal = make(recorded=not short), Journal()
+
+    def passes(tool: str, **arguments: object) -> InFlight | None:
+        ticket = entry(1, tool)
+        if short:
+            return ticket if enforcer.admit(ticket, arguments, NOW_NS, journal) else None
+        verdict = enforcer.consult(Consult(ticket, "tool", tool, arguments), journal)
+        return ticket if verdict.admitted else None
+
+    for tool, arguments, fit in (("few", {}, 2), ("sum", {"n": 4}, 2), ("daily", {}, 1), ("open", {}, 3)):
+        for _ in range(3):
+            tickets = [passes(tool, **arguments) for _ in range(fit)]
+            for ticket in tickets:
+                assert ticket is not None
+                enforcer.refund(ticket)
+                enforcer.refund(ticket)
+        assert all(passes(tool, **arguments) for _ in range(fit))
+        assert (passes(tool, **arguments) is None) == (tool != "open")
+
+
+def test_a_call_that_is_charged_and_cannot_be_written_down_costs_nothing(
+    make: Callable[..., Enforcer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enforcer, journal = make(), Journal()
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "line", None)
+        for id_ in range(5):
+            verdict = enforcer.consult(Consult(entry(id_, "few"), "tool", "few", {}), journal)
+            assert verdict.code == "internal"
+    assert [enforcer.admit(entry(id_, "few"), {}, NOW_NS, journal) for id_ in (7, 8, 9)] == [True, True, False]
+
+
+def test_of_the_refused_requests_of_a_server_a_hundred_a_minute_are_written_down(make: Callable[..., Enforcer]) -> None:
+    enforcer, journal = make(), Journal()
+
+    def ask(id_: int, method: str) -> bool:
+        ticket = InFlight(UPSTREAM, id_, method, b"", 0)
+        return enforcer.consult(Consult(ticket, "server_request", method), journal).admitted
+
+    assert not any(ask(id_, f"made/up{id_}") for id_ in range(150))
+    enforcer.write_counts(journal)
+    *refused, counted = map(json.loads, journal.lines)
+    assert [record["request_id"] for record in refused] == list(range(100))
+    assert {record["effect"] for record in refused} == {"deny"}
+    assert (counted["event"], counted["suppressed"]) == ("refused_request", 50)
 
 
 def test_tool_names_that_a_client_makes_up_do_not_fill_the_memory(make: Callable[..., Enforcer]) -> None:

@@ -198,7 +198,6 @@ def test_a_probe_is_answered_for_a_silent_server_wherever_the_clock_is_set(
 # Logs that are kept for 30 days
 
 
-@pytest.mark.xfail(strict=True, reason="what is 30 days old by a clock that is far ahead is deleted, also today's logs")
 def test_a_clock_that_is_far_ahead_takes_no_log_of_today_away(start_clocked: StartClocked, home: Path) -> None:
     directory = home / "state" / "mcpguard" / "log"
     now = start_clocked()
@@ -211,9 +210,6 @@ def test_a_clock_that_is_far_ahead_takes_no_log_of_today_away(start_clocked: Sta
     assert today.read_bytes().startswith(before)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a log is deleted by its age, also while its guard is there and will write to it"
-)
 def test_the_log_of_a_run_that_was_idle_for_30_days_is_not_taken_away_from_it(
     start_clocked: StartClocked, home: Path
 ) -> None:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 NO_LIMIT = resource.RLIM_INFINITY
 ROOM_FOR_HALF_A_RECORD = 150
-STUCK_S = 2.0
-"""How long something is waited for that is known not to come."""
 
 
 def limit_log(guard: int, log: Path, more_bytes: int) -> None:
@@ -184,15 +182,13 @@ def piped(home: Path, tmp_path: Path) -> Iterator[tuple[StdioPeer, Path]]:
         yield peer, pipe
 
 
-@pytest.mark.xfail(strict=True, reason="the guard waits for a reader of its log, and hears nothing else")
 def test_a_log_that_is_a_pipe_without_a_reader_cannot_be_opened(piped: tuple[StdioPeer, Path]) -> None:
     peer, _ = piped
     held = peer.post("tools/call", {"name": "echo", "arguments": {}})
-    assert peer.wait(STUCK_S) == 1
+    assert peer.wait() == 1
     assert "cannot open the decision log" in peer.receive(id=held)["error"]["message"]
 
 
-@pytest.mark.xfail(strict=True, reason="a write to a log that is a full pipe waits, and with it everything else")
 def test_a_log_that_is_a_pipe_that_nobody_reads_refuses_calls_and_keeps_the_run_from_no_end(
     piped: tuple[StdioPeer, Path],
 ) -> None:
@@ -200,12 +196,11 @@ def test_a_log_that_is_a_pipe_that_nobody_reads_refuses_calls_and_keeps_the_run_
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
         peer.initialize()
-        calls = [peer.post("tools/call", {"name": "echo", "arguments": {}}) for _ in range(300)]
-        refused = [is_refused(peer.receive(id=id_, deadline_s=STUCK_S)) for id_ in calls]
-        assert refused[0] is False
-        assert refused[-1] is True
+        assert not is_refused(peer.call("echo"))
+        assert any(is_refused(peer.call("echo")) for _ in range(1000)), "the pipe holds less than that"
+        assert peer.request("ping")["result"] == {}
         peer.signal(signal.SIGTERM)
-        assert peer.wait(STUCK_S) == 128 + signal.SIGTERM
+        assert peer.wait() == 128 + signal.SIGTERM
     finally:
         os.close(reader)
 

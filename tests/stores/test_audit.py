@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import stat
 import threading
+from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 KEY = bytes(32)
 S = 10**9
 NOW = 1_800_000_000 * S
+KEPT_S = KEPT_DAYS * 86_400
 
 
 def recorder(key: bytes = KEY) -> Recorder:
@@ -40,6 +44,16 @@ def recorder(key: bytes = KEY) -> Recorder:
 
 def read(lines: Iterable[bytes]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
+
+
+def age(path: Path, age_s: int) -> None:
+    """Make a file, if need be, and let it have been written last so long before `NOW`."""
+    path.touch()
+    os.utime(path, ns=(NOW - age_s * S, NOW - age_s * S))
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
 
 
 # The file
@@ -104,17 +118,130 @@ def test_lines_of_several_threads_do_not_mix(tmp_path: Path) -> None:
     log.close()
 
 
+def test_a_line_that_is_longer_than_a_pipe_holds_is_written_whole_to_whoever_reads(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reader, True)
+    log = DecisionLog(path)
+    long = b"x" * 1_000_000 + b"\n"
+    heard = []
+
+    def read_all() -> None:
+        while chunk := os.read(reader, 65_536):
+            heard.append(chunk)
+
+    thread = threading.Thread(target=read_all)
+    thread.start()
+    log.write(long)
+    log.write(b"short\n")
+    log.close()
+    thread.join()
+    os.close(reader)
+    assert b"".join(heard) == long + b"short\n"
+
+
 def test_a_default_file_has_a_name_of_its_own_and_old_ones_go(tmp_path: Path) -> None:
     directory = tmp_path / "a" / "log"
     first = default_log_path(directory, "one", NOW)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert first != default_log_path(directory, "two", NOW)
-    names = {"decisions-a.jsonl": KEPT_DAYS * 86_400 + 1, "decisions-b.jsonl": KEPT_DAYS * 86_400, "other.jsonl": 10**9}
-    for name, age_s in names.items():
-        (directory / name).touch()
-        os.utime(directory / name, ns=(NOW - age_s * S, NOW - age_s * S))
+    age(directory / "decisions-a.jsonl", KEPT_S + 1)
+    age(directory / "decisions-b.jsonl", KEPT_S)
+    age(directory / "decisions-c.jsonl", 0)
+    age(directory / "other.jsonl", 10**9)
     default_log_path(directory, "three", NOW)
-    assert {path.name for path in directory.iterdir()} == {"decisions-b.jsonl", "other.jsonl"}
+    assert names(directory) == ["decisions-b.jsonl", "decisions-c.jsonl", "other.jsonl"]
+
+
+def test_a_clock_that_is_ahead_makes_no_log_older_than_the_newest_makes_it(tmp_path: Path) -> None:
+    age(tmp_path / "decisions-a.jsonl", 2 * KEPT_S + 1)
+    age(tmp_path / "decisions-b.jsonl", KEPT_S)
+    default_log_path(tmp_path, "one", NOW + 10**10 * S)
+    assert names(tmp_path) == ["decisions-b.jsonl"]
+    default_log_path(tmp_path, "two", NOW + 10**10 * S)
+    assert names(tmp_path) == ["decisions-b.jsonl"]
+
+
+def test_an_old_log_stays_while_somebody_holds_it_open(tmp_path: Path) -> None:
+    held, free = tmp_path / "decisions-held.jsonl", tmp_path / "decisions-free.jsonl"
+    log, another = DecisionLog(held), DecisionLog(held)
+    another.close()
+    for path in (held, free):
+        age(path, KEPT_S + 1)
+    age(tmp_path / "decisions-new.jsonl", 0)
+    default_log_path(tmp_path, "one", NOW)
+    assert names(tmp_path) == ["decisions-held.jsonl", "decisions-new.jsonl"]
+    log.close()
+    default_log_path(tmp_path, "two", NOW)
+    assert names(tmp_path) == ["decisions-new.jsonl"]
+
+
+def test_what_is_no_file_is_not_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "decisions-directory.jsonl").mkdir()
+    os.mkfifo(tmp_path / "decisions-pipe.jsonl")
+    (tmp_path / "decisions-link.jsonl").symlink_to(tmp_path / "nothing")
+    for path in tmp_path.iterdir():
+        os.utime(path, ns=(0, 0), follow_symlinks=False)
+    before = names(tmp_path)
+    age(tmp_path / "decisions-new.jsonl", 0)
+    default_log_path(tmp_path, "one", NOW)
+    assert names(tmp_path) == sorted([*before, "decisions-new.jsonl"])
+
+
+def test_a_log_that_is_being_removed_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    path.touch()
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(LogError, match="cannot open the decision log"):
+            DecisionLog(path)
+    lock = fcntl.flock
+
+    def removed_first(fd: int, kind: int) -> None:
+        path.unlink()
+        lock(fd, kind)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", removed_first)
+        with pytest.raises(LogError, match="it was removed at this moment"):
+            DecisionLog(path)
+    DecisionLog(path).close()
+
+
+def test_a_file_system_without_locks_has_logs_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(fd: int, kind: int) -> NoReturn:
+        raise OSError(errno.ENOLCK, f"no locks for {fd}, {kind}")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    log = DecisionLog(tmp_path / "log")
+    log.write(b"one\n")
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"one\n"
+
+
+def test_a_pipe_is_a_log_as_long_as_somebody_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(LogError, match="nobody reads from it"):
+        DecisionLog(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log = DecisionLog(path)
+    log.write(b"one\n")
+    assert os.read(reader, 100) == b"one\n"
+    with pytest.raises(LogError, match="cannot write the decision log"):
+        log.write(b"x" * 10_000_000 + b"\n")
+    with pytest.raises(LogError, match="whoever reads from it"):
+        log.write(b"two\n")
+    with suppress(BlockingIOError):
+        while os.read(reader, 1 << 20):
+            pass
+    log.write(b"three\n")
+    assert os.read(reader, 100) == b"\nthree\n", "the torn line is closed first"
+    os.close(reader)
+    with pytest.raises(LogError, match="broken pipe"):
+        log.write(b"four\n")
+    log.close()
 
 
 def test_a_default_file_needs_a_directory(tmp_path: Path) -> None:
@@ -200,19 +327,26 @@ def test_an_odd_introduction_neither_fails_nor_makes_records_long() -> None:
 
 def test_events_above_a_hundred_a_minute_are_only_counted() -> None:
     made = recorder()
-    written = read(line for _ in range(EVENTS_PER_MINUTE + 50) for line in made.event(NOW, "noise", detail="d"))
+    written = read(line for _ in range(EVENTS_PER_MINUTE + 50) for line in made.event("noise", NOW, 0, detail="d"))
     assert len(written) == EVENTS_PER_MINUTE
-    assert read(made.event(NOW, "other"))[0]["event"] == "other"
-    first, second = read(made.event(NOW + 60 * S, "noise"))
+    assert read(made.event("other", NOW, 0))[0]["event"] == "other"
+    first, second = read(made.event("noise", NOW, 60 * S))
     assert (first["event"], first["suppressed"]) == ("noise", 50)
     assert (second["event"], "suppressed" in second) == ("noise", False)
     assert list(made.suppressed(NOW)) == []
 
 
+def test_a_clock_that_jumps_with_every_event_makes_no_new_minute() -> None:
+    made = recorder()
+    jumps = [NOW + sign * number * 3600 * S for number in range(EVENTS_PER_MINUTE) for sign in (1, -1)]
+    written = [line for number, time_ns in enumerate(jumps) for line in made.event("noise", time_ns, number)]
+    assert len(written) == EVENTS_PER_MINUTE
+
+
 def test_what_was_only_counted_can_be_asked_for_at_the_end() -> None:
     made = recorder()
     for _ in range(EVENTS_PER_MINUTE + 7):
-        list(made.event(NOW, "noise"))
+        made.event("noise", NOW, 0)
     (record,) = read(made.suppressed(NOW))
     assert (record["kind"], record["event"], record["suppressed"]) == ("event", "noise", 7)
     assert list(made.suppressed(NOW)) == []

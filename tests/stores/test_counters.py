@@ -198,6 +198,65 @@ def test_a_million_keys_fit_in_memory_that_a_machine_has() -> None:
     assert used / 20_000 < 400
 
 
+ANY_CHARGES = st.lists(
+    st.builds(
+        lambda counter, most, key, amount, kind: Charge(
+            f"{counter}{most}{kind}{key is not None}", "/r", 60, most, "session", kind == "calendar", key, amount
+        ),
+        st.sampled_from("ab"),
+        st.sampled_from([0, 1, 2, 2, 100_000]),
+        st.sampled_from([None, "x", "y"]),
+        st.sampled_from([1, 1, 1, 0, 2, Decimal("0.5")]),
+        st.sampled_from(["sliding", "calendar"]),
+    ),
+    min_size=1,
+    max_size=3,
+).map(tuple)
+
+
+@given(st.lists(st.tuples(st.integers(0, 90), ANY_CHARGES), max_size=12), st.lists(ANY_CHARGES, max_size=4), st.data())
+def test_what_is_refunded_was_never_charged(
+    calls: list[tuple[int, tuple[Charge, ...]]], lost: list[tuple[Charge, ...]], data: st.DataObject
+) -> None:
+    store, twin, now = MemoryCounters(), MemoryCounters(), 0
+    for step, charges in calls:
+        now += step * S
+        made = [each for each in lost if store.charge(each, now, now) is CHARGED]
+        for each in data.draw(st.permutations(made)):
+            store.refund(each, now, now)
+        assert store.charge(charges, now, now) == twin.charge(charges, now, now)
+        for each in (*lost, charges):
+            assert store.peek(each, now, now) == twin.peek(each, now, now)
+
+
+def test_a_refunded_key_makes_room_for_another() -> None:
+    store = MemoryCounters(max_keys=2)
+    first, again, daily = (
+        (replace(due("a", 2), key="x"),),
+        (replace(due("a", 2), key="x", amount=2),),
+        (replace(due("d", 2), key="x", calendar=True),),
+    )
+    for charges in (first, again, daily):
+        assert store.charge(charges, 0) is CHARGED
+        assert store.keys == 1
+        store.refund(charges, 0)
+        assert store.keys == 0
+    store.charge(first, 0)
+    store.charge(first, S)
+    store.refund(first, S)
+    assert store.keys == 1
+    store.refund(first, S)
+    assert store.keys == 1, "it was refunded already"
+    assert store.charge(first, S) is CHARGED
+    assert isinstance(store.charge(first, S), Exhausted)
+
+
+def test_a_refund_of_what_nobody_knows_is_nothing(store: CounterStore) -> None:
+    for charge in (due("a", 1), replace(due("a", 1), key="x"), replace(due("a", 1), calendar=True)):
+        store.refund((charge,), 0)
+        assert store.charge((charge,), 0) is CHARGED
+
+
 CHARGES = st.lists(
     st.builds(
         Charge,

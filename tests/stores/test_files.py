@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -69,6 +70,24 @@ def test_the_examples_do_what_they_show() -> None:
     assert decide(policies["one-tool"], job).reasons[0].code == "default_deny"
     assert decide(policies["no-exports"], job).reasons[0].message == "exports go through the data office"
     assert decide(policies["no-exports"], "anything").effect == "allow"
+
+
+def test_where_only_a_regular_file_is_read_nothing_else_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text('{"version": "1"}')
+    assert load_policy(path, regular_only=True).digest == load_policy(path).digest
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(PolicyError, match="this is a pipe or a device"):
+        load_policy(path, regular_only=True)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(PolicyError, match="this is a pipe or a device"):
+        load_policy(path, regular_only=True)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(PolicyError, match="this is a directory"):
+        load_policy(path, regular_only=True)
 
 
 @pytest.mark.parametrize(("kind", "text"), SNIPPETS)

@@ -50,6 +50,14 @@ class Log(Protocol):
         """Record an event at `now`."""
         ...
 
+    def take_back(self, now: int, window_ns: int) -> None:
+        """Undo one `add` at `now`; what is not remembered any more counts for nothing and stays as it is."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered."""
+        ...
+
     def retry_after(self, now: int, window_ns: int, max_calls: int) -> int | None:
         """Nanoseconds until one more fits if nothing else comes: 0 if it fits now, None if it never will."""
         ...
@@ -67,12 +75,14 @@ class ExactLog:
     takes constant time, and nothing is allocated but the instant.
     """
 
-    __slots__ = ("_capacity", "_horizon_ns", "_instants")
+    __slots__ = ("_capacity", "_dropped", "_horizon_ns", "_instants")
 
     def __init__(self, horizon_ns: int, capacity: int) -> None:
         self._horizon_ns = horizon_ns
         self._capacity = capacity
         self._instants: deque[int] = deque(maxlen=capacity)
+        self._dropped: int | None = None
+        """The latest instant that had to make room; from the first on, there is always a full `capacity` of them."""
 
     def serves(self, window_ns: int, max_calls: int) -> bool:
         """Whether the log remembers enough for such a limit."""
@@ -98,15 +108,38 @@ class ExactLog:
 
     def add(self, now: int) -> None:
         """Record an event at `now`."""
-        self._instants.append(now)
+        instants = self._instants
+        if instants and len(instants) == self._capacity:
+            self._dropped = instants[0]
+        instants.append(now)
 
     def take(self, now: int, window_ns: int, max_calls: int) -> bool:
         """Record an event at `now` if that keeps the limit; say whether it does."""
         instants = self._instants
-        if len(instants) < max_calls or (max_calls > 0 and instants[-max_calls] + window_ns <= now):
+        if len(instants) < max_calls:
+            instants.append(now)
+            return True
+        if max_calls > 0 and instants[-max_calls] + window_ns <= now:
+            if len(instants) == self._capacity:
+                self._dropped = instants[0]
             instants.append(now)
             return True
         return False
+
+    def take_back(self, now: int, window_ns: int) -> None:  # noqa: ARG002 - an instant is one in any window
+        """Undo one `add` at `now`; what is not remembered any more counts for nothing and stays as it is."""
+        instants = self._instants
+        at = bisect_right(instants, now) - 1
+        if at < 0 or instants[at] != now:
+            return
+        del instants[at]
+        if self._dropped is not None:
+            # What had to make room counts again; of several that had to, none came later than this one.
+            instants.appendleft(self._dropped)
+
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered."""
+        return not self._instants
 
     def retry_after(self, now: int, window_ns: int, max_calls: int) -> int | None:
         """Nanoseconds until one more fits: 0 if it fits now, None if it never will."""
@@ -191,6 +224,22 @@ class BucketLog:
         buckets.append(_Bucket(now, total))
         return True
 
+    def take_back(self, now: int, window_ns: int) -> None:  # noqa: ARG002 - an instant is one in any window
+        """Undo one `add` at `now`; what shared its bucket counts as if it had come with it."""
+        buckets = self._buckets
+        at = bisect_right(buckets, now, key=_start) - 1
+        if at < 0 or buckets[at].latest < now:
+            return
+        for index in range(at, len(buckets)):
+            buckets[index].total -= 1
+        self._total -= 1
+        if buckets[at].total == (buckets[at - 1].total if at else self._forgotten):
+            del buckets[at]
+
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered."""
+        return not self._buckets
+
     def retry_after(self, now: int, window_ns: int, max_calls: int) -> int | None:
         """Nanoseconds until one more fits: 0 if it fits now, None if it never will."""
         if max_calls == 0:
@@ -226,6 +275,7 @@ class _Bucket:
         self.total = total
 
 
+_start = attrgetter("start")
 _latest = attrgetter("latest")
 _total = attrgetter("total")
 

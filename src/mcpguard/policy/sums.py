@@ -89,6 +89,22 @@ class SlidingSum:
         else:
             entries.append(_Entry(now, self._total))
 
+    def take_back(self, now: int, window_ns: int, amount: Amount = 1) -> None:  # noqa: ARG002 - a place is one in any window
+        """Undo one `add` at `now`; what shared its place counts as if it had come with it."""
+        entries = self._entries
+        at = bisect_right(entries, now, key=_start) - 1
+        if at < 0 or entries[at].latest < now:
+            return
+        for index in range(at, len(entries)):
+            entries[index].total -= amount
+        self._total -= amount
+        if entries[at].total == (entries[at - 1].total if at else self._forgotten):
+            del entries[at]
+
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered."""
+        return not self._entries
+
     def retry_after(self, now: int, window_ns: int, max_calls: int, amount: Amount = 1) -> int | None:
         """Nanoseconds until `amount` more fits: 0 if it fits now, None if it never will."""
         if amount > max_calls:
@@ -130,6 +146,15 @@ class CalendarSum:
     def add(self, now: int, amount: Amount = 1) -> None:  # noqa: ARG002 - whoever adds has asked whether it fits
         """Record an amount in the window that was last asked about."""
         self._sum += amount
+
+    def take_back(self, now: int, window_ns: int, amount: Amount = 1) -> None:
+        """Undo one `add` at `now`, unless that was not in the present window, as far as one can tell."""
+        if _index_of(now, window_ns) == self._index:
+            self._sum -= amount
+
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered."""
+        return not self._sum
 
     def retry_after(self, now: int, window_ns: int, max_calls: int, amount: Amount = 1) -> int | None:
         """Nanoseconds until `amount` more fits: 0 if it fits now, None if it never will."""
@@ -186,5 +211,6 @@ class _Entry:
         self.total = total
 
 
+_start = attrgetter("start")
 _latest = attrgetter("latest")
 _total = attrgetter("total")

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final, TypeAlias
 
-    from mcpguard.policy.decision import Code, Verdict
+    from mcpguard.policy.decision import Charge, Code, Verdict
     from mcpguard.protocol.wire import Id, Side
 
     Command: TypeAlias = "Forward | Consult | Abandon | Answered | Note | Hold | Remember"
@@ -117,8 +117,12 @@ class InFlight:
     `line` is kept only until it is sent or refused.
     """
 
+    charged: tuple[tuple[Charge, ...], int, int]
+    """For whoever judges, and there only if something was charged: what, and at which instant of both clocks."""
+
     __slots__ = (
         "capabilities",
+        "charged",
         "decided_ns",
         "decision",
         "extra",

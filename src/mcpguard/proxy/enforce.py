@@ -6,6 +6,7 @@ the relay commits before it forwards anything.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from json import dumps
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -34,7 +35,7 @@ from mcpguard.policy.evaluate import (
 from mcpguard.policy.rendering import render_arguments
 from mcpguard.protocol.wire import CLIENT, printable
 from mcpguard.stores.audit import LogError, cut
-from mcpguard.stores.counters import CHARGED, CounterStore, Exhausted
+from mcpguard.stores.counters import CHARGED, Charged, CounterStore, Exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,7 @@ UNRECORDED: Final = Verdict(
     "mcpguard's messages; do not retry.",
     rule="",
 )
+_REFUSED_REQUEST: Final = "refused_request"
 _MAX_REMEMBERED: Final = 1000
 _NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
@@ -168,8 +170,11 @@ class Enforcer:
                 # Before anything is charged: what cannot be written is not admitted.
                 ticket.decision = self._decisions + 1
                 line = self._record(self._recorder, ticket, arguments, decision, ADMITTED)
-            if charges and self._counters.charge(charges, now_ns, self._wall_clock()) is not CHARGED:
-                return False
+            if charges:
+                wall_ns = self._wall_clock()
+                if self._counters.charge(charges, now_ns, wall_ns) is not CHARGED:
+                    return False
+                ticket.charged = (charges, now_ns, wall_ns)
         except Exception:  # noqa: BLE001 - `consult` will find it, too, and refuse
             return False
         if line is not None:
@@ -188,15 +193,18 @@ class Enforcer:
         try:
             decision = self._decide(request)
             if decision.effect == "allow":
-                outcome = (
-                    self._counters.charge(decision.charges, now_ns, self._wall_clock()) if decision.charges else CHARGED
-                )
+                outcome = self._charge(ticket, decision.charges, now_ns) if decision.charges else CHARGED
                 verdict = ADMITTED if outcome is CHARGED else _exhausted(request.subject, outcome)
             else:
                 verdict = _refused(request, decision)
-            if self._recorder is not None:
+            if self._recorder is not None and (
+                verdict.admitted
+                or ticket.origin == CLIENT
+                or self._recorder.is_worth_a_line(_REFUSED_REQUEST, self._wall_clock(), now_ns, journal.lines)
+            ):
                 journal.lines.append(self._record(self._recorder, ticket, request.arguments, decision, verdict))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong while judging is a refusal
+            self.refund(ticket)
             self._complain(f"internal error while judging a call: {type(error).__name__}; the call was refused")
             return Verdict(
                 admitted=False,
@@ -204,6 +212,21 @@ class Enforcer:
                 text=f"mcpguard: {printable(request.subject)} refused: the call could not be judged. Do not retry.",
             )
         return verdict
+
+    def _charge(self, ticket: InFlight, charges: tuple[Charge, ...], now_ns: int) -> Charged | Exhausted:
+        wall_ns = self._wall_clock()
+        outcome = self._counters.charge(charges, now_ns, wall_ns)
+        if outcome is CHARGED:
+            ticket.charged = (charges, now_ns, wall_ns)
+        return outcome
+
+    def refund(self, ticket: InFlight) -> None:
+        """Take back what an admitted request was charged, for it never went out; once, and nothing if nothing was charged."""
+        charged = getattr(ticket, "charged", None)
+        if charged is not None:
+            del ticket.charged
+            with suppress(Exception):  # then it stays charged
+                self._counters.refund(*charged)
 
     def _decide(self, request: Consult) -> Decision:
         if request.fault is not None:
@@ -344,8 +367,9 @@ class Enforcer:
         """Write down what was dropped, cut or changed."""
         if self._recorder is not None:
             journal.lines += self._recorder.event(
-                self._wall_clock(),
                 note.kind,
+                self._wall_clock(),
+                self._clock(),
                 detail=cut(note.detail),
                 direction=None if note.side is None else _direction(note.side),
                 method=None if note.method is None else cut(note.method),

@@ -6,11 +6,15 @@ patient numbers can be guessed and so only a keyed digest of the arguments is wr
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
+import select
 import stat
 import threading
 import time
+from contextlib import suppress
 from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +31,8 @@ _LONG_INFO_CHARS: Final = 2000
 _KEY_BYTES: Final = 32
 _BLOCK_BYTES: Final = 64
 _NS_PER_S: Final = 1_000_000_000
+_PATIENCE_S: Final = 0.5
+"""How long the reader of a pipe may take for what is more than the pipe holds at once."""
 
 
 class LogError(GuardError):
@@ -34,7 +40,11 @@ class LogError(GuardError):
 
 
 class DecisionLog:
-    """An append-only file that only its owner can read.  `write` hands whole lines to write(2); nothing is buffered."""
+    """An append-only file that only its owner can read.  `write` hands whole lines to write(2); nothing is buffered.
+
+    A pipe or a terminal that takes nothing for a moment is one that cannot be written; then nobody waits for it again until it has
+    taken something whole.  While a file is open, a shared lock (flock) on it tells other runs that it is in use.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open or create the file at `path`, mode 0600.
@@ -43,15 +53,22 @@ class DecisionLog:
             LogError: it cannot be opened.
         """
         self.path = path
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
         try:
             self._fd = os.open(path, flags, 0o600)
-            if stat.S_ISREG(os.fstat(self._fd).st_mode):
-                os.fchmod(self._fd, 0o600)
         except OSError as error:
+            raise LogError(f"cannot open the decision log `{path}`: {_reason(error)}") from error
+        try:
+            if stat.S_ISREG(os.fstat(self._fd).st_mode):
+                os.set_blocking(self._fd, True)
+                os.fchmod(self._fd, 0o600)
+                _hold(self._fd)
+        except OSError as error:
+            os.close(self._fd)
             raise LogError(f"cannot open the decision log `{path}`: {_reason(error)}") from error
         self._lock = threading.Lock()
         self._torn = False
+        self._patient = True
 
     def write(self, lines: bytes) -> None:
         """Append whole lines.
@@ -61,16 +78,29 @@ class DecisionLog:
         """
         with self._lock:
             data = b"\n" + lines if self._torn else lines
+            until_s = time.monotonic() + _PATIENCE_S if self._patient else 0.0
+            self._patient = False
+            written = 0
             try:
-                written = os.write(self._fd, data)
-                if written < len(data):
-                    self._torn = True
-                    written += os.write(self._fd, data[written:])
-                self._torn = written < len(data)
+                while written < len(data):
+                    written += self._put(data[written:], until_s)
+                    self._torn = written < len(data)
             except OSError as error:
                 raise LogError(f"cannot write the decision log `{self.path}`: {_reason(error)}") from error
-            if self._torn:
-                raise LogError(f"cannot write the decision log `{self.path}`: only part of a line was taken")
+            self._patient = True
+
+    def _put(self, data: bytes, until_s: float) -> int:
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                raise
+        # More than a pipe holds at once takes a reader its time.
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        poll.poll(left_s * 1000)
+        return os.write(self._fd, data)
 
     def close(self) -> None:
         """Close the file."""
@@ -78,7 +108,9 @@ class DecisionLog:
 
 
 def default_log_path(directory: Path, session_id: str, now_ns: int) -> Path:
-    """Give the path of a new run's log in `directory`, which is made if need be, and forget files older than 30 days.
+    """Give the path of a new run's log in `directory`, which is made if need be, and forget what is 30 days old.
+
+    The clock may be wrong, so where it is ahead of the newest log, ages are counted from that one; what a run holds open stays.
 
     Raises:
         LogError: the directory cannot be made.
@@ -93,13 +125,48 @@ def default_log_path(directory: Path, session_id: str, now_ns: int) -> Path:
 
 
 def _forget_old(directory: Path, now_ns: int) -> None:
-    oldest_s = now_ns / _NS_PER_S - KEPT_DAYS * 86_400
+    changed_ns: dict[Path, int] = {}
     for path in directory.glob("decisions-*.jsonl"):
-        try:
-            if path.lstat().st_mtime < oldest_s:
-                path.unlink()
-        except OSError:
-            continue
+        with suppress(OSError):
+            found = path.lstat()
+            if stat.S_ISREG(found.st_mode):
+                changed_ns[path] = found.st_mtime_ns
+    oldest_ns = min(now_ns, max(changed_ns.values(), default=0)) - KEPT_DAYS * 86_400 * _NS_PER_S
+    for path, at_ns in changed_ns.items():
+        if at_ns < oldest_ns:
+            with suppress(OSError):
+                _forget(path, oldest_ns)
+
+
+def _forget(path: Path, oldest_ns: int) -> None:
+    """Remove a log that nobody holds and that is still as old as it was.
+
+    Raises:
+        OSError: it cannot be looked into or removed, or somebody holds it.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(fd).st_mtime_ns < oldest_ns:
+            path.unlink()
+    finally:
+        os.close(fd)
+
+
+def _hold(fd: int) -> None:
+    """Keep others from removing a log.
+
+    Raises:
+        OSError: somebody is removing it, or has done so.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return  # a file system without locks, on which nothing is removed either
+    if not os.fstat(fd).st_nlink:
+        raise FileNotFoundError(errno.ENOENT, "it was removed at this moment")
 
 
 def installation_key(directory: Path) -> bytes:
@@ -180,15 +247,24 @@ class Recorder:
         comma = "," if fields else ""
         return f'{{"time":"{self._time(time_ns)}","kind":"{kind}"{comma}{fields}'.encode("ascii") + self._tail
 
-    def event(self, time_ns: int, name: str, **fields: object) -> Iterable[bytes]:
-        """Write one event, or, above 100 of a name in a minute, only count it; the count is written with the next minute."""
-        minute = time_ns // (60 * _NS_PER_S)
+    def event(self, name: str, time_ns: int, now_ns: int, **fields: object) -> list[bytes]:
+        """Write one event, or, above 100 of a name in a minute, only count it; the count is written with the next minute.
+
+        Minutes are those of `now_ns`, of a clock that never goes back: whatever the time of day does, a flood is one.
+        """
+        lines: list[bytes] = []
+        if self.is_worth_a_line(name, time_ns, now_ns, lines):
+            lines.append(self.record("event", time_ns, event=name, **fields))
+        return lines
+
+    def is_worth_a_line(self, name: str, time_ns: int, now_ns: int, lines: list[bytes]) -> bool:
+        """Count one more of a name; say whether it is to be written.  The counts of a minute that is over are added to `lines`."""
+        minute = now_ns // (60 * _NS_PER_S)
         if minute != self._minute:
-            yield from self.suppressed(time_ns)
+            lines += self.suppressed(time_ns)
             self._minute = minute
         seen = self._events[name] = self._events.get(name, 0) + 1
-        if seen <= EVENTS_PER_MINUTE:
-            yield self.record("event", time_ns, event=name, **fields)
+        return seen <= EVENTS_PER_MINUTE
 
     def suppressed(self, time_ns: int) -> Iterable[bytes]:
         """Write how many events of each name were only counted since this was last asked."""
@@ -224,4 +300,8 @@ def _bounded(info: object) -> object:
 
 
 def _reason(error: OSError) -> str:
+    if error.errno == errno.ENXIO:
+        return "nobody reads from it"
+    if error.errno == errno.EAGAIN:
+        return "whoever reads from it, or holds a lock on it, is not ready"
     return (error.strerror or str(error)).lower()

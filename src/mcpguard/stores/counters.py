@@ -14,6 +14,7 @@ from mcpguard.policy.limits import NS_PER_S, BucketLog, ExactLog, Log, open_log
 from mcpguard.policy.sums import Amount, CalendarSum, exact, summing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from decimal import Decimal
 
     from mcpguard.policy.decision import Charge
@@ -60,6 +61,10 @@ class CounterStore(Protocol):
         """Answer what `charge` would, and spend nothing."""
         ...
 
+    def refund(self, charges: tuple[Charge, ...], now_ns: int, wall_ns: int = 0) -> None:
+        """Take back what `charge` made of these very arguments; in doubt something stays charged, never the other way round."""
+        ...
+
 
 class MemoryCounters:
     """Counters that live as long as this object.
@@ -102,6 +107,19 @@ class MemoryCounters:
         """Answer what `charge` would, and spend nothing."""
         return self._judged(self._due(charges, now_ns, wall_ns))
 
+    def refund(self, charges: tuple[Charge, ...], now_ns: int, wall_ns: int = 0) -> None:
+        """Take back what `charge` made of these very arguments; in doubt something stays charged, never the other way round."""
+        for charge, most in _joined(charges):
+            now, amount = wall_ns if charge.calendar else now_ns, exact(most)
+            if charge.key is not None:
+                keyed = self._keyed.get((charge.scope, charge.counter, charge.calendar))
+                if keyed is not None:
+                    self.keys -= keyed.take_back(charge, charge.key, now, amount)
+                continue
+            log = (self._calendars if charge.calendar else self._logs).get((charge.scope, charge.counter))
+            if log is not None:
+                _take_back(log, charge, now, amount)
+
     def _remembered(self, charge: Charge) -> tuple[ExactLog | BucketLog, int, Charge] | None:
         """Give the log and the window (ns) of a charge that is one of one for all; None if it is another kind.
 
@@ -130,14 +148,9 @@ class MemoryCounters:
         return log
 
     def _due(self, charges: tuple[Charge, ...], now_ns: int, wall_ns: int) -> list[_Due]:
-        joined: dict[tuple[str, str, str | None], tuple[Charge, int | Decimal]] = {}
-        for charge in charges:
-            place = (charge.scope, charge.counter, charge.key)
-            known, amount = joined.get(place, (charge, charge.amount))
-            joined[place] = (charge if charge.max < known.max else known, max(amount, charge.amount))
         return [
             self._place(charge, exact(amount), wall_ns if charge.calendar else now_ns)
-            for charge, amount in joined.values()
+            for charge, amount in _joined(charges)
         ]
 
     def _place(self, charge: Charge, amount: Amount, now: int) -> _Due:
@@ -217,6 +230,18 @@ class _Keyed:
         brief = due.amount == 1 and not due.charge.calendar
         self._logs[due.charge.key] = due.now if brief else due.log
 
+    def take_back(self, charge: Charge, key: str, now: int, amount: Amount) -> int:
+        """Undo what was charged on a key at `now`; give how many keys are forgotten because nothing else is known of them."""
+        known = self._logs.get(key)
+        if known is None or (isinstance(known, int) and known != now):
+            return 0
+        if not isinstance(known, int):
+            _take_back(known, charge, now, amount)
+            if not known.is_empty():
+                return 0
+        del self._logs[key]
+        return 1
+
     def drop_dead(self, charge: Charge, now: int, most: int) -> int:
         """Forget up to `most` keys that count no more; give how many it were."""
         window_ns = charge.window_s * NS_PER_S
@@ -258,6 +283,20 @@ class _Due:
 
 def _open(charge: Charge, window_ns: int) -> Log:
     return CalendarSum() if charge.calendar else open_log(window_ns, charge.max)
+
+
+def _joined(charges: tuple[Charge, ...]) -> Iterable[tuple[Charge, int | Decimal]]:
+    """Give each counter that is charged once, with the smallest maximum and the largest amount that it was named with."""
+    joined: dict[tuple[str, str, str | None], tuple[Charge, int | Decimal]] = {}
+    for charge in charges:
+        place = (charge.scope, charge.counter, charge.key)
+        known, amount = joined.get(place, (charge, charge.amount))
+        joined[place] = (charge if charge.max < known.max else known, max(amount, charge.amount))
+    return joined.values()
+
+
+def _take_back(log: Log, charge: Charge, now: int, amount: Amount) -> None:
+    log.take_back(now, charge.window_s * NS_PER_S, *(() if amount == 1 else (amount,)))
 
 
 def _wait(exhausted: Exhausted) -> tuple[bool, int]:

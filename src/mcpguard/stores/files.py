@@ -7,6 +7,8 @@ something to report.
 from __future__ import annotations
 
 import gc
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -44,8 +46,10 @@ class LoadedPolicy:
     notes: tuple[str, ...]
 
 
-def load_policy(path: Path) -> LoadedPolicy:
+def load_policy(path: Path, *, regular_only: bool = False) -> LoadedPolicy:
     """Load the policy at `path`; the suffix says what it is written in.
+
+    A pipe is waited for, unless `regular_only`: then nothing is read but a regular file, and nothing is waited for.
 
     Raises:
         PolicyError: with every error of the file, in the order of their positions.
@@ -55,17 +59,17 @@ def load_policy(path: Path) -> LoadedPolicy:
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return _loaded(path)
+        return _loaded(path, regular_only=regular_only)
     finally:
         if was_enabled:
             gc.enable()
 
 
-def _loaded(path: Path) -> LoadedPolicy:
+def _loaded(path: Path, *, regular_only: bool) -> LoadedPolicy:
     suffix = path.suffix.lower()
     if suffix not in {".json", ".yaml", ".yml"}:
         raise _refusal(path, "a policy file ends in `.json`, `.yaml` or `.yml`")
-    content = _content(path)
+    content = _content(path, regular_only=regular_only)
     if suffix == ".json":
         try:
             data = jiter.from_json(content, catch_duplicate_keys=True, allow_inf_nan=False, float_mode="decimal")
@@ -84,9 +88,13 @@ def _loaded(path: Path) -> LoadedPolicy:
     return LoadedPolicy(policy, document, policy.digest, path, tuple(_notes(document)))
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, *, regular_only: bool) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once if regular_only else None) as file:
+            if regular_only and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise _refusal(
+                    path, "this is a pipe or a device; during a run, a policy is read from a regular file only"
+                )
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise _refusal(path, "there is no such file") from None
@@ -101,6 +109,10 @@ def _content(path: Path) -> bytes:
     if not content.strip():
         raise _refusal(path, f"the file is empty; {_SMALLEST}", line=1, column=1)
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _read(path: Path, content: bytes, suffix: str) -> Reading:
