@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcpguard.policy.decision import Verdict
+from mcpguard.protocol import lists
 from mcpguard.protocol.commands import Consult, Forward
 from mcpguard.protocol.framing import Overlong
+from mcpguard.protocol.replies import SUBSCRIPTION_KEY
 from mcpguard.protocol.session import CLIENT_INFO_KEY, RESERVED_FOR, VERSION_KEY, Session
 from mcpguard.protocol.wire import CLIENT, UPSTREAM, encode
 from support.conversation import (
@@ -1202,3 +1204,99 @@ def test_a_client_of_the_2026_revision_hears_of_changed_lists_on_its_subscriptio
     talk.server(result("8"))
     assert announced(talk) == []
     assert not talk.session._subscribed
+
+
+# What shows no more than whom it would keep waiting
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"jsonrpc":"2.0","id":1,"result":{},"method":"sampling/createMessage","params":{}}',
+        '{"jsonrpc":"2.0","id":1,"result":{},"METHOD":"x"}',
+        '\ufeff{"jsonrpc":"2.0","id":1,"result":{}}',
+    ],
+    ids=["an answer with a method", "with one in capitals", "after a byte order mark"],
+)
+def test_a_refused_line_that_may_be_an_answer_leaves_nobody_waiting(line: str) -> None:
+    talk = shaken()
+    talk.client(call(1, "ok"))
+    happened = talk.server(line.encode() + b"\n")
+    assert to_client(error(1, -32603)) in happened
+    assert talk.session.in_flight == 0
+
+
+def test_an_id_that_no_answer_could_bear_gets_none() -> None:
+    line = b'{"jsonrpc":"2.0","id":' + b"9" * 309 + b',"method":"ping"}\n'
+    assert Conversation().client(line) == [noted("malformed")]
+
+
+def test_what_a_task_asks_for_waits_for_the_policy() -> None:
+    talk = Conversation(held=True)
+    asked = modern(request(1, "tasks/get", taskId="1"), elicitation={})
+    talk.client(asked)
+    answer = result(1, status="input_required", inputRequests={"a": {"method": ELICITATION, "params": {}}})
+    assert talk.server(answer) == [HELD]
+    talk.session.open(talk.policy)
+    assert talk.server(answer) == [to_client(answer)]
+
+
+URL_WANTED = {"code": -32042, "message": "sign in", "data": {"elicitations": [{"url": "https://example.com/"}]}}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "declared", "passes"),
+    [
+        ([ELICITATION], {"elicitation": {"url": {}}}, True),
+        ([ELICITATION], {"elicitation": {}}, False),
+        ([ELICITATION], {}, False),
+        ([], {"elicitation": {"url": {}}}, False),
+    ],
+)
+def test_an_error_that_wants_a_url_opened_is_a_request_of_the_server(
+    allowed: list[str], declared: Json, passes: bool
+) -> None:
+    talk = shaken(Policy(server_requests=set(allowed)), **declared)
+    talk.client(call(1, "ok"))
+    wanted = {"jsonrpc": "2.0", "id": 1, "error": URL_WANTED}
+    expected = error(1, -32042) if passes else refused(1)
+    assert to_client(expected) in talk.server(wanted)
+
+
+def test_an_error_that_wants_a_url_opened_is_refused_before_there_is_a_policy() -> None:
+    talk = Conversation(held=True)
+    talk.client(initialize(elicitation={"url": {}}))
+    talk.client(request(1, "ping"))
+    assert to_client(error(1, -32603)) in talk.server({"jsonrpc": "2.0", "id": 1, "error": URL_WANTED})
+
+
+@pytest.mark.parametrize("how", ["answered", "cancelled", "cancelled by the server", "the end"])
+def test_a_subscription_that_is_over_is_forgotten(how: str) -> None:
+    talk = Conversation()
+    talk.client(modern(request(1, "subscriptions/listen", notifications={"toolsListChanged": True})))
+    talk.server(noticed("subscriptions/acknowledged", _meta={SUBSCRIPTION_KEY: 1}))
+    assert talk.told(talk.session.announce_lists())
+    match how:
+        case "answered":
+            talk.server(result(1))
+        case "cancelled":
+            talk.client(cancelled(1))
+        case "cancelled by the server":
+            talk.server(cancelled(1))
+        case _:
+            talk.ends()
+    assert talk.session._subscribed == {}
+    assert talk.told(talk.session.announce_lists()) == []
+
+
+def test_a_listing_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "MAX_NAMES", 3)
+    talk = Conversation()
+    shown = []
+    for page in range(4):
+        cursor = {} if page == 0 else {"cursor": str(page)}
+        talk.client(request(page, "prompts/list", **cursor))
+        prompts = [{"name": f"{page}-{number}"} for number in range(2)]
+        ((_, answer), *_) = talk.server(result(page, prompts=prompts, nextCursor=str(page + 1)))
+        shown += [prompt["name"] for prompt in answer["result"]["prompts"]]
+    assert shown == ["0-0", "0-1", "1-0"]

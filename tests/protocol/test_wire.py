@@ -293,14 +293,15 @@ def test_a_message_has_exactly_one_shape(line: str, id_: object, side: Side) -> 
 @pytest.mark.parametrize("side", SIDES)
 def test_an_id_beyond_the_largest_double_is_refused(side: Side) -> None:
     line = b'{"jsonrpc":"2.0","id":' + b"9" * 309 + b',"method":"m"}\n'
-    assert refusal(line, side).code == PARSE_ERROR
+    refused = refusal(line, side)
+    assert (refused.code, refused.id) == (PARSE_ERROR, None)
 
 
 @pytest.mark.parametrize(
     ("line", "shapes"),
     [
         pytest.param('{"id":1,"method":"m"}', ("call", "call"), id="a call"),
-        pytest.param('{"jsonrpc":"2.0","id":1,"METHOD":"m","result":{"method":1}}', ("call", "call"), id="METHOD"),
+        pytest.param('{"jsonrpc":"2.0","id":1,"METHOD":"m","result":{"method":1}}', ("call", "answer"), id="METHOD"),
         pytest.param('{"jsonrpc":"2.0","id":1,"result":[{"method":"m"}]}', ("answer", "answer"), id="method inside"),
         pytest.param('{"jsonrpc":"2.0","id":1,"Error":{}}', ("answer", "answer"), id="Error"),
         pytest.param('{"jsonrpc":"2.0","id":1}', ("call", "answer"), id="whatever its side sends"),
@@ -482,15 +483,15 @@ def read_strictly(line: bytes, side: Side) -> Any:
         )
     except (ValueError, RecursionError) as error:
         raise BrokenError from error
-    if depth(value, side) > (128 if side == CLIENT else 200) or (side == CLIENT and has_surrogates(value)):
+    if depth(value) > (128 if side == CLIENT else 200) or (side == CLIENT and has_surrogates(value)):
         raise BrokenError
     return value
 
 
-def depth(value: Any, side: Side) -> int:
-    """Count levels; of a server's message, an empty object or list is none."""
+def depth(value: Any) -> int:
+    """Count levels."""
     deepest, level = 0, [value]
-    while level := [item for item in level if isinstance(item, dict | list) and (item or side == CLIENT)]:
+    while level := [item for item in level if isinstance(item, dict | list)]:
         deepest += 1
         level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
     return deepest
@@ -647,3 +648,15 @@ def test_a_number_is_judged_alike_wherever_it_stands(number: str, before: int, s
         assert refusal(line, side).code == PARSE_ERROR
     else:
         assert decode(line, side).line == line
+
+
+@pytest.mark.parametrize("wide", ["", '{"x":1},' * 5000, "[]," * 5000], ids=["alone", "among objects", "among lists"])
+@pytest.mark.parametrize(("levels", "passes"), [(200, True), (201, False)])
+@pytest.mark.parametrize("innermost", ["", "0"], ids=["empty", "filled"])
+def test_what_a_server_nests_is_counted_to_the_last_level(wide: str, levels: int, passes: bool, innermost: str) -> None:
+    deep = "[" * (levels - 3) + innermost + "]" * (levels - 3)
+    line = f'{{"jsonrpc":"2.0","id":1,"result":{{"a":[{wide}{deep}],"text":"[[[[ {{{{"}}}}\n'.encode()
+    if passes:
+        assert decode(line, UPSTREAM).id == 1
+    else:
+        assert refusal(line, UPSTREAM).code == PARSE_ERROR

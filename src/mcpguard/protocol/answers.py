@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mcpguard.protocol.splice import Change
     from mcpguard.protocol.wire import Message
 
+URL_ELICITATION_REQUIRED: Final = -32042
 SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
 INTRODUCTIONS: Final = frozenset(("initialize", "server/discover"))
 _CLEANED: Final = {
@@ -52,7 +53,8 @@ def read(entry: InFlight, message: Message, rules: Rules | None, catalogue: Cata
     """
     result, method = message.result, entry.method
     if result is None:
-        return Reading(message.line, "error")
+        refused = _refused_url(message.params, entry.capabilities if entry.modern else capabilities, rules)
+        return _without_input(entry, refused) if refused else Reading(message.line, "error")
     if not _PLAIN_RESULT.issuperset(result):
         declared = entry.capabilities if entry.modern else capabilities
         judge = refused_in_task if method == "tasks/get" else refused_input
@@ -183,6 +185,17 @@ def refused_in_task(body: dict[str, Any], capabilities: object, rules: Rules | N
     refused = refused_input(body, capabilities, rules)
     ended = body.get("result")
     return refused_input(ended, capabilities, rules) if not refused and type(ended) is dict else refused
+
+
+def _refused_url(error: dict[str, Any], capabilities: object, rules: Rules | None) -> str:
+    """Say why an error that asks the client to have URLs opened is not passed on (2025-11-25, URLElicitationRequiredError); else empty."""
+    if error.get("code") != URL_ELICITATION_REQUIRED:
+        return ""
+    if not methods.declares(capabilities, "elicitation/create", {"mode": "url"}):
+        return "elicitation/create of a URL: the client has not declared this capability"
+    if rules is None or not rules.permits_server_request("elicitation/create"):
+        return "elicitation/create: the policy refuses it"
+    return ""
 
 
 def _without_input(entry: InFlight, refused: str) -> Reading:

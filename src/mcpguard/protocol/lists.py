@@ -69,6 +69,7 @@ _COMMON_ITEM: Final = frozenset(
         "arguments",
     )
 )
+MAX_NAMES: Final = 100_000
 MAX_TTL_MS: Final = 60_000
 
 
@@ -146,7 +147,7 @@ def show_once(listing: Listing, cursor: str | None, line: bytes, sheet: Sheet) -
 
     A name that comes twice in one listing with the same bytes passes once, on the page that showed it first; with different
     bytes it is ambiguous, for which of the two would a call mean? `cursor` is the one that the page was asked for with; if there
-    is none, and the page names none either, nothing need be kept.
+    is none, and the page names none either, nothing need be kept. A listing that does not end is cut off after `MAX_NAMES` names.
     """
     names = sheet.names
     if cursor is None and sheet.next_cursor is None and len(set(names)) == len(names):
@@ -161,7 +162,7 @@ def show_once(listing: Listing, cursor: str | None, line: bytes, sheet: Sheet) -
     ambiguous: list[str] = []
     for name, (start, end) in zip(names, places, strict=True):
         once.append(None)
-        if name is None:
+        if name is None or (len(seen) >= MAX_NAMES and name not in seen):
             continue
         item = (cursor, sha256(text[start:end].encode()).digest())
         first = seen.setdefault(name, item)
@@ -249,7 +250,9 @@ def announced(result: dict[str, Any]) -> dict[str, Change]:
 def only_meta(message: Message) -> bytes:
     """Write a `list_changed` notification anew, with its `_meta` alone."""
     text = message.line.decode()
-    changes: dict[str, Change] = {name: None for name in splice.names(text, splice.find(text)) if name not in ("jsonrpc", "method")}
+    changes: dict[str, Change] = {
+        name: None for name in splice.names(text, splice.find(text)) if name not in ("jsonrpc", "method")
+    }
     if type(message.params.get("_meta")) is dict:
         others: dict[str, Change] = dict.fromkeys(
             name for name in splice.names(text, splice.find(text, "params")) if name != "_meta"

@@ -30,7 +30,11 @@ def find_id(head: bytes, tail: bytes) -> Id | None:
     number_or_string = rb'(-?(?:0|[1-9][0-9]{0,99})(?=[\s,}])|"(?:[^"\\\x00-\x1f]|\\.){0,1000}")'
     scalar = rb'(?:"(?:[^"\\\x00-\x1f]|\\.){0,4000}"|[-+.0-9a-zA-Z]{1,400})'
     opening = re.match(
-        rb'\s*\{\s*(?:"(?!id")[a-zA-Z]{1,20}"\s*:\s*' + scalar + rb'\s*,\s*){0,6}"id"\s*:\s*' + number_or_string, head
+        rb'(?:\xef\xbb\xbf)?\s*\{\s*(?:"(?!id")[a-zA-Z]{1,20}"\s*:\s*'
+        + scalar
+        + rb'\s*,\s*){0,6}"id"\s*:\s*'
+        + number_or_string,
+        head,
     )
     closing = re.search(
         rb'[,{]\s*"id"\s*:\s*'
@@ -70,4 +74,4 @@ def guess_shape(head: bytes, tail: bytes) -> str:
 
 def is_object_like(line: bytes) -> bool:
     """Whether a line looks like the attempt at a message, and not like a log line or a batch."""
-    return line.lstrip(b" \t\r\n")[:1] == b"{"
+    return line.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")[:1] == b"{"

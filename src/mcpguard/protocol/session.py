@@ -148,12 +148,8 @@ class Session:
         named by its id (patterns/subscriptions).
         """
         lines = [replies.list_changed(kind) for kind in sorted(self._offered)]
-        for id_, kinds in list(self._subscribed.items()):
-            entry = self._requests.get(id_)
-            if entry is None or entry.method != "subscriptions/listen" or entry.state is not SENT:
-                del self._subscribed[id_]
-            else:
-                lines += [replies.list_changed(kind, id_) for kind in sorted(kinds)]
+        for id_, kinds in self._subscribed.items():
+            lines += [replies.list_changed(kind, id_) for kind in sorted(kinds)]
         return [Forward(CLIENT, line) for line in lines]
 
     def end(self, reason: str) -> list[Command]:
@@ -170,6 +166,7 @@ class Session:
                 entry.state = WITHDRAWN
         commands += self._asked.end()
         self._requests.clear()
+        self._subscribed.clear()
         self._reserved.clear()
         self._probes.take()
         return commands
@@ -485,6 +482,7 @@ class Session:
             del self._requests[entry.id]
             return [Abandon(entry)]
         entry.state = CANCELLED
+        self._subscribed.pop(entry.id, None)
         entry.seq = self._seq
         self._reserved.append(entry)
         commands: list[Command] = [Forward(UPSTREAM, message.line)]
@@ -502,10 +500,12 @@ class Session:
             if entry is not None:
                 self._forget_reserved(entry)
             return [Note("unmatched_answer", UPSTREAM, "an answer to no request in flight was dropped", id_=message.id)]
+        if self._rules is None and message.result is not None and "inputRequests" in message.result:
+            return [HOLD]
         commands: list[Command] = []
         if self._probes and self._probes.show_silence(entry):
             commands = [Remember(silent=True), *self._speak_for_probes()]
-        del self._requests[message.id]
+        self._forget(entry)
         try:
             reading = answers.read(entry, message, self._rules, self._catalogue, self._asked.capabilities)
         except Malformed as refused:
@@ -570,6 +570,8 @@ class Session:
     def _forget(self, entry: InFlight) -> None:
         if self._requests.get(entry.id) is entry:
             del self._requests[entry.id]
+            if self._subscribed:
+                self._subscribed.pop(entry.id, None)
 
     def _release(self) -> None:
         """Free the ids that have been reserved for long enough."""

@@ -22,6 +22,7 @@ CLIENT: Final = "client"
 UPSTREAM: Final = "upstream"
 
 MAX_CLIENT_DEPTH: Final = 128
+MAX_UPSTREAM_DEPTH: Final = 200
 MAX_NUMBER_CHARS: Final = 400
 
 PARSE_ERROR: Final = -32700
@@ -65,6 +66,8 @@ OUTLINE: Final = bytes(
 """For `bytes.translate`: a digit becomes 0, e and E become e, [ and { become [, + stays, all else becomes a space."""
 LONG_RUN: Final = b"0" * (MAX_NUMBER_CHARS // 3)
 """What the outline of a number shows that is too long, or too large without an exponent: a run of digits, among at most three."""
+_NO_BRACKETS: Final = bytes(c for c in range(256) if c not in b"[]{}")
+_PEELED_LEVELS: Final = 16
 _NUMBER_CHARS: Final = bytes(48 if c in b"-+.0123456789eE" else 32 for c in range(256))
 _LONG_NUMBER: Final = b"0" * (MAX_NUMBER_CHARS + 1)
 
@@ -108,7 +111,7 @@ class Message:
         self.line = line
 
 
-def decode(line: bytes, side: Side, parsed: dict[str, Any] | None = None) -> Message:  # noqa: PLR0912 - one straight path for every message
+def decode(line: bytes, side: Side, parsed: dict[str, Any] | None = None) -> Message:  # noqa: PLR0912, PLR0915 - one straight path for every message
     """Read one line, strictly (RFC 8259, and the JSON-RPC 2.0 envelope by its exact names).
 
     Numbers of client messages come as `int` or `Decimal`, of upstream messages as `int` or `float`. `parsed` is what `plain` has made
@@ -125,12 +128,12 @@ def decode(line: bytes, side: Side, parsed: dict[str, Any] | None = None) -> Mes
             )
             max_depth = MAX_CLIENT_DEPTH
         else:
-            # jiter's own limit is the one we want: 200 levels of containers (and an empty one in the last).
+            # jiter's own limit is 200 levels of containers, and an empty one in the last.
             message = parsed or _from_json(line, catch_duplicate_keys=True, allow_inf_nan=False, cache_mode="keys")
-            max_depth = _ANY_DEPTH
+            max_depth = MAX_UPSTREAM_DEPTH if _may_be_deep(line) else _ANY_DEPTH
     except Exception as error:  # noqa: BLE001 - whatever a parser raises, the line is refused
         message = _second_reading(line, side, error)
-        max_depth = _ANY_DEPTH
+        max_depth = MAX_UPSTREAM_DEPTH
     if type(message) is not dict:
         raise Malformed("a batch is not supported: one message a line" if type(message) is list else "not an object")
     # Nearly every short line shows in its outline that it holds nothing extreme, and need not be walked through.
@@ -144,6 +147,7 @@ def decode(line: bytes, side: Side, parsed: dict[str, Any] | None = None) -> Mes
     try:
         if type(id_) is int:
             if not -_MAX_DOUBLE <= id_ <= _MAX_DOUBLE:
+                id_ = None
                 raise Malformed("a number beyond the largest double", PARSE_ERROR)
         elif type(id_) is not str and (id_ is not None or "id" in message):
             id_ = None
@@ -178,9 +182,13 @@ def decode(line: bytes, side: Side, parsed: dict[str, Any] | None = None) -> Mes
 
 
 def _shape(members: set[str], side: Side) -> str:
+    answers = not members.isdisjoint(("result", "error"))
+    if answers and side is UPSTREAM:
+        # Whatever else it may be: somebody may wait for it.
+        return "answer"
     if "method" in members:
         return "call"
-    if members & {"result", "error"}:
+    if answers:
         return "answer"
     return ("call" if side is CLIENT else "answer") if "jsonrpc" in members else ""
 
@@ -316,11 +324,24 @@ def _refuse_extremes(body: dict[str, Any], line: bytes, max_depth: int) -> None:
             return
         level = deeper
         walked += len(deeper)
-        if walked > 256 and max_depth > MAX_CLIENT_DEPTH:
+        if walked > 256 and max_depth > MAX_UPSTREAM_DEPTH:
             if not _may_hold_huge_numbers(line):
                 return
             walked = -_ANY_DEPTH
     raise Malformed("nested too deeply", PARSE_ERROR)
+
+
+def _may_be_deep(line: bytes) -> bool:
+    """Whether a line could have more levels of containers than a server's line may; False is certain.
+
+    Looks at its brackets alone: every pair of them that holds none is taken away, again and again. What is wide is gone soon.
+    """
+    if line.count(b"[") + line.count(b"{") <= MAX_UPSTREAM_DEPTH:
+        return False
+    brackets = line.translate(None, _NO_BRACKETS)
+    for _ in range(_PEELED_LEVELS):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return len(brackets) > 2 * (MAX_UPSTREAM_DEPTH - _PEELED_LEVELS)
 
 
 def _may_hold_huge_numbers(line: bytes) -> bool:
