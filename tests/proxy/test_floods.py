@@ -80,7 +80,6 @@ def test_each_kind_of_bad_line_of_a_server_is_written_down_a_hundred_times_a_min
     assert log.stat().st_size < 2 * len(SERVER_FLOODS) * TWO_MINUTES_WORTH * 1000
 
 
-@pytest.mark.xfail(strict=True, reason="above 10,000 events before the policy is loaded, none is counted")
 def test_what_a_server_says_before_the_policy_is_loaded_is_counted_to_the_last_line(
     home: Path, tmp_path: Path, log: Path
 ) -> None:

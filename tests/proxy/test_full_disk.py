@@ -157,7 +157,6 @@ def test_with_an_optional_log_calls_pass_and_are_written_down_again_later(
     assert [found["request_id"] for found in records if found["kind"] == "decision"] == [1002, 1007]
 
 
-@pytest.mark.xfail(strict=True, reason="a call that cannot be written down is charged on its limits all the same")
 def test_a_call_that_cannot_be_written_down_costs_nothing(start: StartGuard, log: Path) -> None:
     peer = start(policy={"tools": {"echo": {"limits": [{"window": "hour", "max": 2}]}}})
     peer.initialize()

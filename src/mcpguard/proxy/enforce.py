@@ -376,6 +376,11 @@ class Enforcer:
                 request_id=cut(note.id) if isinstance(note.id, str) else note.id,
             )
 
+    def count(self, kind: str, times: int) -> None:
+        """Count what was dropped, cut or changed before there was a log, and is too much to be told one by one."""
+        if self._recorder is not None:
+            self._recorder.count(kind, times)
+
     def write_counts(self, journal: Journal) -> None:
         """Write down how many events of each kind were only counted."""
         if self._recorder is not None:

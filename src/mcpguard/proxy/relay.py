@@ -71,6 +71,7 @@ class Relay:
         self._enforcer: Enforcer | None = None
         self._journals: dict[Sender, Journal] = {}
         self._early: list[Command] = []
+        self._uncounted: dict[str, int] = {}
 
     def start(self) -> None:
         """Start both pumps."""
@@ -86,6 +87,9 @@ class Relay:
             for command in self._early:
                 self._log(command, GUARD)
             self._early.clear()
+            for kind, count in self._uncounted.items():
+                enforcer.count(kind, count)
+            self._uncounted.clear()
         self._carry_out(Batch(), GUARD)
         self._opened.open()
 
@@ -243,6 +247,8 @@ class Relay:
         if self._enforcer is None:
             if len(self._early) < _MAX_EARLY:
                 self._early.append(command)
+            elif type(command) is Note:
+                self._uncounted[command.kind] = self._uncounted.get(command.kind, 0) + 1
         elif type(command) is Answered:
             self._enforcer.end(command, self._journals[side])
         elif type(command) is Note:
@@ -278,6 +284,8 @@ class Relay:
             for ticket, outgoing, index in batch.admitted:
                 # Whatever has become of its ticket, what is not written down is not sent.
                 outgoing[index] = b""
+                if self._enforcer is not None:
+                    self._enforcer.refund(ticket)
                 self._collect(self.session.take_back(ticket, UNRECORDED), side, refused)
         batch.to_client += refused.to_client
         batch.to_upstream += refused.to_upstream

@@ -266,6 +266,10 @@ class Recorder:
         seen = self._events[name] = self._events.get(name, 0) + 1
         return seen <= EVENTS_PER_MINUTE
 
+    def count(self, name: str, times: int) -> None:
+        """Count events of a name of which none is to be written."""
+        self._events[name] = self._events.get(name, 0) + times
+
     def suppressed(self, time_ns: int) -> Iterable[bytes]:
         """Write how many events of each name were only counted since this was last asked."""
         for name, seen in self._events.items():
