@@ -654,7 +654,7 @@ def test_a_number_is_judged_alike_wherever_it_stands(number: str, before: int, s
 @pytest.mark.parametrize(("levels", "passes"), [(200, True), (201, False)])
 @pytest.mark.parametrize("innermost", ["", "0"], ids=["empty", "filled"])
 def test_what_a_server_nests_is_counted_to_the_last_level(wide: str, levels: int, passes: bool, innermost: str) -> None:
-    deep = "[" * (levels - 3) + innermost + "]" * (levels - 3)
+    deep = '{"":' * (levels - 4) + f"[{innermost}]" + "}" * (levels - 4)
     line = f'{{"jsonrpc":"2.0","id":1,"result":{{"a":[{wide}{deep}],"text":"[[[[ {{{{"}}}}\n'.encode()
     if passes:
         assert decode(line, UPSTREAM).id == 1

@@ -67,7 +67,7 @@ OUTLINE: Final = bytes(
 LONG_RUN: Final = b"0" * (MAX_NUMBER_CHARS // 3)
 """What the outline of a number shows that is too long, or too large without an exponent: a run of digits, among at most three."""
 _NO_BRACKETS: Final = bytes(c for c in range(256) if c not in b"[]{}")
-_PEELED_LEVELS: Final = 16
+_PEELINGS: Final = 16
 _NUMBER_CHARS: Final = bytes(48 if c in b"-+.0123456789eE" else 32 for c in range(256))
 _LONG_NUMBER: Final = b"0" * (MAX_NUMBER_CHARS + 1)
 
@@ -339,9 +339,10 @@ def _may_be_deep(line: bytes) -> bool:
     if line.count(b"[") + line.count(b"{") <= MAX_UPSTREAM_DEPTH:
         return False
     brackets = line.translate(None, _NO_BRACKETS)
-    for _ in range(_PEELED_LEVELS):
+    for _ in range(_PEELINGS):
+        # One or two levels go each time.
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    return len(brackets) > 2 * (MAX_UPSTREAM_DEPTH - _PEELED_LEVELS)
+    return len(brackets) > 2 * (MAX_UPSTREAM_DEPTH - 2 * _PEELINGS)
 
 
 def _may_hold_huge_numbers(line: bytes) -> bool:
