@@ -3,11 +3,17 @@
 # PYTHON=python3.12      the interpreter for .venv; otherwise the first one that is new enough
 # PYTEST_ARGS='-k stdio' handed to pytest by `make test`
 # BENCH_ARGS='...'       handed to the benchmark by `make bench`
+# FUZZ_SECONDS=600       for how long `make fuzz` looks for new examples; FUZZ_ARGS='--seed a' makes one run again
+# SOAK_CALLS=1000000     how many calls `make soak` makes; SOAK_ARGS='...' is handed to it
 # MCPGUARD_SERVERS=dir   where the real servers for the tests live, otherwise .cache/servers
 
 PYTHON ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_SECONDS ?= 60
+FUZZ_ARGS ?=
+SOAK_CALLS ?= 1000000
+SOAK_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +26,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint cover bench servers clean
+.PHONY: help demo test check lint cover bench fuzz soak servers clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -54,6 +60,12 @@ endef
 
 bench: $(DEV) ## measure what the guard costs on this machine
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+fuzz: $(DEV) ## look for input that breaks something, with new examples each time
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
+
+soak: $(DEV) ## make a million calls through one guard: nothing lost, nothing twice, memory flat
+	$(BIN)/python benchmarks/soak.py --calls $(SOAK_CALLS) $(SOAK_ARGS)
 
 servers: $(DEV)
 	$(BIN)/python scripts/install-servers
