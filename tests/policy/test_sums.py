@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpguard.policy.limits import EXACT_UP_TO, BucketLog, ExactLog
+from mcpguard.policy.limits import EXACT_UP_TO, NS_PER_S, BucketLog, ExactLog
 from mcpguard.policy.sums import Amount, CalendarSum, SlidingSum, exact, summing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STEPS = st.lists(st.tuples(st.integers(0, 9), st.one_of(st.integers(0, 5), st.fractions(0, 5))), max_size=50)
 
@@ -165,3 +169,18 @@ def test_a_calendar_serves_every_limit() -> None:
     assert present.widened(1, 1) is present
     assert not list(present.events())
     assert summing(present, 1) is present
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: SlidingSum(60 * NS_PER_S), CalendarSum, lambda: BucketLog(60 * NS_PER_S)],
+    ids=["sliding", "calendar", "buckets"],
+)
+def test_what_was_taken_back_is_gone(make: Callable[[], SlidingSum | CalendarSum | BucketLog]) -> None:
+    log = make()
+    assert log.is_empty()
+    assert log.fits(5, 60 * NS_PER_S, 3)
+    log.add(5)
+    assert not log.is_empty()
+    log.take_back(5, 60 * NS_PER_S)
+    assert log.is_empty()
