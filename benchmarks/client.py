@@ -19,6 +19,8 @@ from types import FrameType, TracebackType
 
 from errors import BenchError
 
+from mcpguard.proxy.linux import find_descendants, memory_of, title_of
+
 EXCHANGE_TIMEOUT_S = 30
 """For one block of requests; the longest takes about a second."""
 
@@ -44,6 +46,23 @@ class Request:
     def line(self, number: int) -> bytes:
         """Give the whole line with `number` as its id."""
         return b"%b%d%b" % (self.head, number, self.tail)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyedRequest:
+    """A request without its id and without a key, which follows from the id: one of `keys`."""
+
+    request: Request
+    keys: int
+
+    @classmethod
+    def of(cls, method: str, params: Mapping[str, object], keys: int) -> KeyedRequest:
+        """Write a request for `method`; the key stands where the value `KEY` does."""
+        return cls(Request.of(method, params), keys)
+
+    def line(self, number: int) -> bytes:
+        """Give the whole line with `number` as its id."""
+        return self.request.line(number).replace(b'"KEY"', b'"c_%d"' % (number % self.keys))
 
 
 INITIALIZE = Request.of(
@@ -110,9 +129,7 @@ class Conversation:
 
     def open(self) -> float:
         """Do the handshake; give the time from the start of the process to its answer."""
-        line, _ = self._exchange_once(INITIALIZE)
-        taken_ns = time.perf_counter_ns() - self._started_ns
-        self._result(line, self._last_id)
+        taken_ns = self._find_answer(INITIALIZE) - self._started_ns
         with self._deadline():
             self._write(INITIALIZED)
         return taken_ns
@@ -132,6 +149,18 @@ class Conversation:
         if content != [{"type": "text", "text": text}]:
             raise BenchError(f"{self._name}: a text of {len(text.encode())} bytes came back changed")
 
+    def check_call(self, request: Request | KeyedRequest) -> None:
+        """Make a call, and see that it is answered.
+
+        Raises:
+            BenchError: it is refused.
+        """
+        self.times_ns(request, 1)
+
+    def list_once(self) -> None:
+        """Ask for the tools, however many they are."""
+        self._find_answer(LIST_TOOLS)
+
     def check_list(self, tools: int) -> None:
         """Ask for the tools, and see that they are that many.
 
@@ -143,7 +172,7 @@ class Conversation:
         if not isinstance(items, list) or len(items) != tools:
             raise BenchError(f"{self._name}: tools/list does not have {tools} tools")
 
-    def times_ns(self, request: Request, count: int) -> list[float]:
+    def times_ns(self, request: Request | KeyedRequest, count: int) -> list[float]:
         """Send `request` that often, each time when the last answer has come; give how long each answer took."""
         first = self._last_id + 1
         with self._deadline():
@@ -152,7 +181,7 @@ class Conversation:
             self._result(line, number)
         return [taken_ns for _, taken_ns in exchanges]
 
-    def per_second(self, request: Request, count: int, in_flight: int) -> float:
+    def per_second(self, request: Request | KeyedRequest, count: int, in_flight: int) -> float:
         """Send `request` that often, always `in_flight` at once; give how many were answered per second.
 
         INVARIANT: all requests in flight, and all their answers, fit into a pipe, so writing never waits for reading.
@@ -185,18 +214,31 @@ class Conversation:
         return count * 1e9 / taken_ns
 
     def pss_bytes(self) -> int | None:
-        """Give the memory of the process itself, without its children; None where the system does not say."""
-        try:
-            lines = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            return None
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
+        """Give the memory of the process and of a guard's supervisor, without the server; None where the system does not say."""
+        guard = self._process.pid
+        supervisors = [pid for pid in find_descendants(guard) if title_of(pid) == "mcpg-supervisor"]
+        kind, size = memory_of([guard, *supervisors]) or ("", 0)
+        return size if kind == "pss" else None
+
+    def _find_answer(self, request: Request) -> int:
+        """Send a request once to a server that may say other things, too; give the time when its answer was found."""
+        self._last_id += 1
+        rest = b""
+        with self._deadline():
+            self._write(request.line(self._last_id))
+            while True:
+                *lines, rest = (rest + self._read()).split(b"\n")
+                for line in lines:
+                    if _id(line) == self._last_id:
+                        found_ns = time.perf_counter_ns()
+                        self._result(line, self._last_id)
+                        return found_ns
 
     def _exchange_once(self, request: Request) -> tuple[bytes, int]:
         with self._deadline():
             return self._exchange(request)
 
-    def _exchange(self, request: Request) -> tuple[bytes, int]:
+    def _exchange(self, request: Request | KeyedRequest) -> tuple[bytes, int]:
         self._last_id += 1
         line = request.line(self._last_id)
         begin_ns = time.perf_counter_ns()

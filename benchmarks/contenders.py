@@ -5,11 +5,11 @@ Knows nothing of what is measured.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from errors import BenchError
 SOURCES = Path(__file__).resolve().parent
 PROGRAMS = SOURCES.parent / ".cache" / "bench"
 BUILD_TIMEOUT_S = 60
-GOVERNED_TOOLS = 50
-UNREACHABLE = 1_000_000_000
-"""A limit that is counted on every call and never reached."""
+SERVERS = SOURCES.parent / ".cache" / "servers"
+POLICY = "POLICY"
+"""Stands in a contender's words where the path of a policy goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +30,26 @@ class Contender:
     name: str
     words: tuple[str, ...]
 
+    def command(self, server: Sequence[str], policy: Path) -> tuple[str, ...]:
+        """Give the command that starts a server this way; a guard enforces `policy`."""
+        return (*(str(policy) if word == POLICY else word for word in self.words), *server)
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """All that is compared in one run, and `server`, the command that stands at the end of every way.
+    """All that is compared in one run, and `echo`, the command of the server that stands at the end of every way.
 
-    `remark` says what is missing on this machine, or is empty.
+    `real` are other servers, by name, whose starts are measured. `remarks` say what is missing on this machine.
     """
 
     contenders: tuple[Contender, ...]
-    server: tuple[str, ...]
-    remark: str
-
-    def command(self, contender: Contender, tools: int) -> tuple[str, ...]:
-        """Give the command that starts `contender` before a server with that many tools."""
-        return (*contender.words, *self.server, str(tools))
+    echo: tuple[str, ...]
+    real: dict[str, tuple[str, ...]]
+    remarks: tuple[str, ...]
 
 
-def line_up(workplace: Path) -> Field:
-    """Build the programs, write the policy into `workplace`, and say what can be compared on this machine.
+def line_up() -> Field:
+    """Build the programs, and say what can be compared on this machine.
 
     Raises:
         BenchError: mcpguard is not installed beside this interpreter.
@@ -56,26 +57,39 @@ def line_up(workplace: Path) -> Field:
     guard = Path(sys.executable).with_name("mcpguard")
     if not guard.is_file():
         raise BenchError(f"no mcpguard beside `{sys.executable}`; run `make bench`, which installs it")
-    policy = workplace / "policy.json"
-    policy.write_text(json.dumps(policy_with_limits()))
-    run = (str(guard), "run", "--policy", str(policy))
-    guards = (Contender("guard", (*run, "--no-log", "--")), Contender("guard, log", (*run, "--")))
-    direct = Contender("direct", ())
+    run = (str(guard), "run", "--policy", POLICY)
+    real = real_servers()
+    remarks = [f"{name}: not installed, so its start is not measured" for name, command in real.items() if not command]
+    echo, relay = python("echo.py"), python("relay.py")
     try:
-        echo, relay = build("echo"), build("relay")
+        echo, relay = (str(build("echo")),), (str(build("relay")),)
     except BenchError as error:
-        server = (sys.executable, str(SOURCES / "echo.py"))
-        return Field(
-            (direct, *guards), server, f"{error}: the server is echo.py, and there is no relay to compare with"
-        )
-    return Field((direct, Contender("relay", (str(relay),)), *guards), (str(echo),), "")
+        remarks.insert(0, f"{error}: the server and the relay are Python programs, before which a guard looks cheaper")
+    contenders = (
+        Contender("direct", ()),
+        Contender("relay", relay),
+        Contender("guard", (*run, "--no-log", "--")),
+        Contender("guard, log", (*run, "--")),
+    )
+    installed = {name: command for name, command in real.items() if command}
+    return Field(contenders, echo, installed, tuple(remarks))
 
 
-def policy_with_limits() -> dict[str, object]:
-    """Give a policy that names 50 tools, each with one limit of its own, and lets every other tool pass."""
-    limit = {"max": UNREACHABLE, "window": "minute"}
-    tools = {f"echo_{number}": {"rate_limit": limit} for number in range(GOVERNED_TOOLS)}
-    return {"version": "1", "default": "allow", "tools": tools}
+def real_servers() -> dict[str, tuple[str, ...]]:
+    """Give the commands of servers that `make servers` has installed; an empty one for what is not there."""
+    cache = Path(os.environ.get("MCPGUARD_SERVERS") or SERVERS).resolve()
+    node = shutil.which("node")
+    everything = cache / "everything/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
+    interpreter, notes = cache / "mcp1" / "bin" / "python", SOURCES.parent / "tests" / "support" / "sdk1_server.py"
+    return {
+        "server-everything": (node, str(everything), "stdio") if node and everything.is_file() else (),
+        "Python SDK 1.x": (str(interpreter), str(notes)) if interpreter.exists() and notes.is_file() else (),
+    }
+
+
+def python(name: str) -> tuple[str, ...]:
+    """Give the command of one of the Python programs beside this one."""
+    return (sys.executable, str(SOURCES / name))
 
 
 def environment(workplace: Path) -> dict[str, str]:

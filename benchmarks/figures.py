@@ -83,6 +83,20 @@ def figures_of(measured: dict[str, list[float]]) -> dict[str, Figure]:
 
 def table(samples: Samples, contenders: Sequence[str]) -> str:
     """Give one line for each metric: for each contender its median, then its ratio to direct and to the relay."""
+    rows = _rows(samples, contenders)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(_aligned(row, widths) for row in rows)
+
+
+def markdown(samples: Samples, contenders: Sequence[str]) -> str:
+    """Give the same as a table of Markdown, that can be read as it is, too."""
+    rows = _rows(samples, contenders)
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    line = ["-" * width if place < 2 else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    return "\n".join(f"| {' | '.join(_justified(row, widths))} |" for row in (rows[0], line, *rows[1:]))
+
+
+def _rows(samples: Samples, contenders: Sequence[str]) -> list[list[str]]:
     head = ["", ""]
     for name in contenders:
         head += [name, *(f"/{base}" for base in bases_of(name, contenders))]
@@ -96,8 +110,7 @@ def table(samples: Samples, contenders: Sequence[str]) -> str:
             ratios = figure.ratios if figure else {}
             row += [f"{ratios[base]:.2f}" if base in ratios else "-" for base in bases_of(name, contenders)]
         rows.append(row)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_aligned(row, widths) for row in rows)
+    return rows
 
 
 def document(samples: Samples) -> list[dict[str, object]]:
@@ -121,8 +134,11 @@ def _amount(value: float) -> str:
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    label, unit, *cells = (
+    return "  ".join(_justified(row, widths)).rstrip()
+
+
+def _justified(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
         cell.ljust(width) if place < 2 else cell.rjust(width)
         for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return "  ".join((label, unit, *cells)).rstrip()
+    ]

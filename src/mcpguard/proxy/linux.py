@@ -10,7 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Final
 
 _SET_CHILD_SUBREAPER: Final = 36
@@ -65,6 +65,34 @@ def _read(path: str) -> bytes:
         return os.read(fd, 4096)
     finally:
         os.close(fd)
+
+
+def title_of(pid: int) -> str:
+    """Give the name of a process, cut to 15 characters by the kernel.  Elsewhere, and of one that has ended: an empty one."""
+    try:
+        return _read(f"/proc/{pid}/comm").decode(errors="replace").rstrip("\n")
+    except OSError:
+        return ""
+
+
+def memory_of(pids: Sequence[int]) -> tuple[str, int] | None:
+    """Give how many bytes of memory processes have together, and as what: `pss`, in which what they share with others is divided
+    among all, or `rss`, in which it counts for each.  Elsewhere, and if one of them has ended: None.
+    """
+    try:
+        return "pss", sum(map(_proportional_bytes, pids))
+    except (OSError, LookupError, ValueError):
+        pass
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        return "rss", sum(int(_read(f"/proc/{pid}/statm").split()[1]) * page for pid in pids)
+    except (OSError, LookupError, ValueError):
+        return None
+
+
+def _proportional_bytes(pid: int) -> int:
+    rollup = _read(f"/proc/{pid}/smaps_rollup")
+    return int(rollup[rollup.index(b"\nPss:") + len(b"\nPss:") :].split(maxsplit=1)[0]) * 1024
 
 
 def inherited_environment() -> Mapping[str, str]:
