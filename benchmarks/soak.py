@@ -22,7 +22,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from contenders import environment
@@ -39,6 +41,8 @@ WARM_UP = 0.2
 JUDGED_FROM_CALLS = 200_000
 """In fewer calls, noise is larger than any leak worth finding."""
 GROWTH_PER_100_000_CALLS = 128 * 1024
+GROWTH_IN_ALL = 8 * 1024 * 1024
+PARTS = 8
 PATIENCE_S = 60.0
 END_S = 15
 OPENING_BYTES = 1_000_000
@@ -386,21 +390,26 @@ def growth(samples: Sequence[Sample]) -> list[str]:
     slope = slope_of(settled)
     if last.calls >= JUDGED_FROM_CALLS and slope is not None and slope > GROWTH_PER_100_000_CALLS:
         grown.append(f"memory grows by {slope / 1024:.0f} KiB in 100,000 calls")
+    if first.rss is not None and last.rss is not None and last.rss - first.rss > GROWTH_IN_ALL:
+        grown.append(f"memory has grown by {(last.rss - first.rss) >> 20} MiB")
     return grown
 
 
 def slope_of(samples: Sequence[Sample]) -> float | None:
-    """Give how much memory grows in 100,000 calls, by least squares; None if there is nothing to say.
+    """Give how much memory grows in 100,000 calls: the median over an eighth of the samples each; None if there is nothing to say.
 
-    RSS, for the share of a process in what others use too changes with the others.
+    What leaks grows in each of them; a table that is doubled once does so in one. RSS, for the share of a process in what others use
+    too changes with the others.
     """
     points = [(sample.calls, sample.rss) for sample in samples if sample.rss is not None]
-    if len({calls for calls, _ in points}) < 2:
-        return None
-    mean_calls = sum(calls for calls, _ in points) / len(points)
-    mean_rss = sum(rss for _, rss in points) / len(points)
-    rise = sum((calls - mean_calls) * (rss - mean_rss) for calls, rss in points)
-    return 100_000 * rise / sum((calls - mean_calls) ** 2 for calls, _ in points)
+    stride = max(1, (len(points) - 1) // PARTS)
+    marks = points[::stride]
+    slopes = [
+        100_000 * (after - before) / (later - earlier)
+        for (earlier, before), (later, after) in pairwise(marks)
+        if later > earlier
+    ]
+    return median(slopes) if slopes else None
 
 
 def show(samples: Sequence[Sample]) -> None:
