@@ -69,8 +69,8 @@ def test_nothing_outlives_a_guard_that_is_killed_with_its_whole_group(start: Sta
 
 def test_what_a_server_left_behind_does_not_outlive_a_guard_that_is_killed(start: StartGuard, tmp_path: Path) -> None:
     pid_file = tmp_path / "orphan"
+    os.mkfifo(pid_file)
     peer = start(f"orphan={pid_file}", *STUBBORN)
-    peer.initialize()
     orphan = int(pid_file.read_text())
     assert is_alive(orphan)
     kill_outright(peer.pid)
