@@ -100,6 +100,34 @@ def test_a_guard_that_is_killed_while_its_server_boots_leaves_nothing(start: Sta
     assert wait_until_gone(tree, GONE_S) == set()
 
 
+KILLED_EARLY = """
+import os, signal
+from mcpguard.proxy import supervisor
+start = supervisor._start
+def start_when_the_guard_is_gone(command, streams, report_fd):
+    os.kill(os.getppid(), signal.SIGKILL)
+    while os.getppid() == guard:
+        pass
+    return start(command, streams, report_fd)
+guard = os.getpid()
+supervisor._start = start_when_the_guard_is_gone
+from mcpguard.__main__ import main
+main()
+"""
+"""A guard that is killed after its supervisor was forked, and before that has started anything."""
+
+
+def test_a_guard_that_is_killed_before_its_server_is_started_leaves_nothing(home: Path, tmp_path: Path) -> None:
+    assert home.is_dir()
+    before = descendants(os.getpid())
+    argv = guard_argv(allow_everything(tmp_path), "sleep", "300")
+    with StdioPeer([sys.executable, "-c", KILLED_EARLY, *argv[argv.index("run") :]]) as peer:
+        assert peer.wait() == -signal.SIGKILL
+        # The supervisor is ours now; when it has gone, so has all that it has started.
+        assert wait_until_gone(descendants(os.getpid()) - before, GONE_S) == set()
+        assert descendants(os.getpid()) - before == set()
+
+
 def test_the_client_of_a_guard_that_is_killed_sees_its_end(start: StartGuard) -> None:
     peer = start()
     peer.initialize()

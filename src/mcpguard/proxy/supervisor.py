@@ -36,6 +36,7 @@ def supervise(command: Sequence[str], streams: tuple[int, int, int], lifeline_fd
     `lifeline_fd` ends when the guard does.
     """
     guard = os.getppid()
+    pid = 0
     try:
         # Out of reach of what is sent to the guard's whole group or session.
         os.setsid()
@@ -48,6 +49,10 @@ def supervise(command: Sequence[str], streams: tuple[int, int, int], lifeline_fd
             _thread.start_new_thread(_end_with_the_guard, (pid, lifeline_fd))
             linux.rename(f"mcpg-supervisor of {guard}")
             _reap(pid, report_fd)
+    except BaseException:
+        # A bug: without a supervisor the server must not go on.
+        signal_all(os.getpid(), pid, _signal.SIGKILL)
+        raise
     finally:
         os._exit(0)
 
@@ -63,10 +68,18 @@ def _start(command: Sequence[str], streams: tuple[int, int, int], report_fd: int
             setsigdef=_DEFAULTED_SIGNALS,
         )
     except (OSError, ValueError) as error:
-        os.write(report_fd, b"-%d\n" % (getattr(error, "errno", None) or errno.EINVAL))
+        _report(report_fd, b"-%d\n" % (getattr(error, "errno", None) or errno.EINVAL))
         return 0
-    os.write(report_fd, b"+%d\n" % pid)
+    _report(report_fd, b"+%d\n" % pid)
     return pid
+
+
+def _report(report_fd: int, news: bytes) -> None:
+    """Tell the guard.  It may be gone by now, and then the lifeline says so, too: what has been started is ended by that."""
+    try:
+        os.write(report_fd, news)
+    except OSError:
+        return
 
 
 def _leave_everything_else(*kept: int) -> None:
@@ -92,10 +105,7 @@ def _reap(server: int, report_fd: int) -> None:
             return
         if pid == server:
             code = os.waitstatus_to_exitcode(status)
-            try:
-                os.write(report_fd, b"%d\n" % (code if code >= 0 else 128 - code))
-            except OSError:
-                continue  # nobody is left to hear it
+            _report(report_fd, b"%d\n" % (code if code >= 0 else 128 - code))
 
 
 def _end_with_the_guard(server: int, lifeline_fd: int) -> None:
