@@ -11,24 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import StdioPeer, allow_everything, guard_argv
+from support.answers import text_of
 from support.fake_server import fake_server
 from support.processes import descendants, is_alive, wait_until_gone
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from support import Message
     from support.guards import StartGuard
 
 GONE_S = 20.0
 STOPPING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 SIGNALS = pytest.mark.parametrize("number", STOPPING, ids=lambda number: number.name)
-
-
-def text_of(answer: Message) -> str:
-    text = answer["result"]["content"][0]["text"]
-    assert isinstance(text, str)
-    return text
 
 
 def outcomes(log: Path) -> list[tuple[object, str]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import StdioPeer, allow_everything, guard_argv
+from support.answers import text_of
 from support.fake_server import fake_server
 from support.processes import descendants, is_alive, wait_until_gone
 
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
 
 GONE_S = 20.0
 STUBBORN = ("ignore-eof", "ignore-term")
-
-
-def text_of(answer: dict[str, object]) -> str:
-    result = answer["result"]
-    assert isinstance(result, dict)
-    return str(result["content"][0]["text"])
 
 
 def supervisor_of(guard: int) -> int:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from support import StdioPeer, guard_argv, write_policy
+from support.answers import code_of, text_of
 from support.sdk_client import sdk_client
 from support.servers import PAGES, Site, fetch_command, running_site
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from support import Message
     from support.sdk_client import Mode
     from support.servers import ServerCommand
 
@@ -206,19 +206,3 @@ def filled(url: object, site: Site) -> object:
             return [filled(each, site) for each in url]
         case _:
             return url
-
-
-def text_of(answer: Message) -> str:
-    """Return the text of an answer that is no refusal."""
-    assert answer["result"].get("isError") is not True, answer
-    text = answer["result"]["content"][0]["text"]
-    assert isinstance(text, str)
-    return text
-
-
-def code_of(answer: Message) -> object:
-    """Return by what a call was refused, if it is the guard that answered."""
-    decision = answer.get("result", {}).get("_meta", {}).get("mcpguard/decision")
-    assert isinstance(decision, dict), answer
-    assert answer["result"]["isError"] is True
-    return decision["code"]

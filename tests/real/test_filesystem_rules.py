@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import StdioPeer, guard_argv, write_policy
+from support.answers import code_of
 from support.servers import filesystem_command
 
 if TYPE_CHECKING:
@@ -346,11 +347,3 @@ def text_of(answer: Message) -> str:
     text = answer["result"]["content"][0]["text"]
     assert isinstance(text, str)
     return text
-
-
-def code_of(answer: Message) -> object:
-    """Return by what a call was refused, if it is the guard that answered."""
-    decision = answer.get("result", {}).get("_meta", {}).get("mcpguard/decision")
-    assert isinstance(decision, dict), answer
-    assert answer["result"]["isError"] is True
-    return decision["code"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import StdioPeer, guard_argv, write_policy
+from support.answers import code_of, text_of
 from support.sdk_client import sdk_client
 from support.servers import git, git_command, new_repository
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from support import Message
     from support.sdk_client import Mode
     from support.servers import ServerCommand
 
@@ -226,19 +226,3 @@ def filled(path: object, place: Path) -> object:
             return [filled(each, place) for each in path]
         case _:
             return path
-
-
-def text_of(answer: Message) -> str:
-    """Return the text of an answer that is no refusal."""
-    assert answer["result"].get("isError") is not True, answer
-    text = answer["result"]["content"][0]["text"]
-    assert isinstance(text, str)
-    return text
-
-
-def code_of(answer: Message) -> object:
-    """Return by what a call was refused, if it is the guard that answered."""
-    decision = answer.get("result", {}).get("_meta", {}).get("mcpguard/decision")
-    assert isinstance(decision, dict), answer
-    assert answer["result"]["isError"] is True
-    return decision["code"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import StdioPeer, guard_argv, write_policy
+from support.answers import code_of
 from support.fake_aws import (
     DATASTORE,
     IMAGE_SETS,
@@ -31,7 +32,6 @@ from support.servers import healthimaging_command
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support import Message
     from support.sdk_client import Mode
     from support.servers import ServerCommand
 
@@ -302,11 +302,3 @@ def started(policy: Path, server: ServerCommand, log: Path) -> Iterator[StdioPee
     with StdioPeer(guard_argv(policy, *server.argv, options=["--log", str(log)]), env=server.env) as peer:
         peer.initialize()
         yield peer
-
-
-def code_of(answer: Message) -> object:
-    """Return by what a call was refused, if it is the guard that answered."""
-    decision = answer.get("result", {}).get("_meta", {}).get("mcpguard/decision")
-    assert isinstance(decision, dict), answer
-    assert answer["result"]["isError"] is True
-    return decision["code"]

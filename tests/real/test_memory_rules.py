@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import StdioPeer, guard_argv, write_policy
+from support.answers import code_of
 from support.servers import memory_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from support import Message
 
 GRAPH = "memory://knowledge-graph"
 ADA = {"name": "Ada", "entityType": "person", "observations": ["writes notes"]}
@@ -151,11 +151,3 @@ def test_a_limit_for_each_name_leaves_the_others(guarded: StdioPeer, memory: Pat
     assert guarded.call("create_entities", {"entities": [other]})["result"]["structuredContent"] == {
         "entities": [other]
     }
-
-
-def code_of(answer: Message) -> object:
-    """Return by what a call was refused, if it is the guard that answered."""
-    decision = answer.get("result", {}).get("_meta", {}).get("mcpguard/decision")
-    assert isinstance(decision, dict), answer
-    assert answer["result"]["isError"] is True
-    return decision["code"]

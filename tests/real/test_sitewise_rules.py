@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import StdioPeer, allow_everything, guard_argv, write_policy
+from support.answers import code_of
 from support.fake_aws import ASSET, MODEL, FakeAws, running_fake_aws
 from support.processes import descendants, wait_until_gone
 from support.servers import sitewise_command
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support import Message
 
 READ_ONLY = 41
 ROLE = "arn:aws:iam::123456789012:role/import"
@@ -243,11 +243,3 @@ def test_a_server_that_does_not_end_with_its_input_is_gone_with_its_guard(
         assert peer.wait() == 0
         assert wait_until_gone(pids, 0) == set()
         assert peer.noise == []
-
-
-def code_of(answer: Message) -> object:
-    """Return by what a call was refused, if it is the guard that answered."""
-    decision = answer.get("result", {}).get("_meta", {}).get("mcpguard/decision")
-    assert isinstance(decision, dict), answer
-    assert answer["result"]["isError"] is True
-    return decision["code"]
