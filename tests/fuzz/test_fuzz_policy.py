@@ -111,7 +111,7 @@ def check_yaml(place: Path, text: str, found: LoadedPolicy) -> None:
     if not FOLDED.isdisjoint(text):
         return
     as_yaml = loaded(place, text, ".yaml")
-    assert isinstance(as_yaml, PolicyError) or as_yaml.digest == found.digest
+    assert isinstance(as_yaml, PolicyError) or as_yaml.policy.digest == found.policy.digest
 
 
 def check_call(found: LoadedPolicy, document: Json, call: ToolCall, random: Random) -> None:

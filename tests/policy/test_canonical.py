@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpguard.policy.canonical import canonical
+from mcpguard.policy.canonical import canonical, packed
 
 
 def parsed(text: str) -> Any:
@@ -89,3 +89,23 @@ def test_the_order_of_keys_never_matters(value: dict[str, int]) -> None:
 def test_what_is_no_json_raises(value: object) -> None:
     with pytest.raises(TypeError, match="not a JSON value"):
         canonical(value)
+
+
+@given(VALUES, VALUES)
+def test_packed_bytes_are_equal_exactly_if_the_texts_are(one: Any, other: Any) -> None:
+    assert packed(one) == packed(parsed(canonical(one)))
+    assert (packed(one) == packed(other)) == (canonical(one) == canonical(other))
+
+
+@pytest.mark.parametrize(("one", "other"), [*EQUAL.values(), *DIFFERENT.values()])
+def test_packed_bytes_tell_apart_what_the_texts_do(one: str, other: str) -> None:
+    assert (packed(parsed(one)) == packed(parsed(other))) == (canonical(parsed(one)) == canonical(parsed(other)))
+
+
+def test_a_lone_surrogate_packs_like_nothing_else() -> None:
+    assert len({packed("\ud83d\ude00"), packed("\U0001f600"), packed("\ud83d"), packed("\ufffd")}) == 4
+
+
+def test_only_json_values_are_packed() -> None:
+    with pytest.raises(TypeError):
+        packed({"a": object()})

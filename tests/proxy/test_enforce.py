@@ -57,7 +57,7 @@ class Wires:
             log=log,
             complain=said,
         )
-        self.relay.open(enforcer, {"client": Journal(), "upstream": Journal(), "guard": Journal()})
+        self.relay.open(enforcer, Journal())
         self.relay.start()
 
     def client_hears(self) -> dict[str, Any]:

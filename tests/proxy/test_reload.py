@@ -33,7 +33,7 @@ class Watched:
             load_policy(path),
             mode,
             seen=signature(path),
-            apply=lambda loaded: self.applied.append(loaded.digest),
+            apply=lambda loaded: self.applied.append(loaded.policy.digest),
             tell=lambda event, sentence: self.told.append((event, sentence)),
             clock=lambda: self.now_s,
         )
@@ -62,7 +62,7 @@ def watched(tmp_path: Path) -> Watched:
 def test_what_only_tightens_is_in_force_once_it_rests(watched: Watched) -> None:
     watched.put(TIGHTER)
     watched.look()
-    assert watched.applied == [load_policy(watched.path).digest]
+    assert watched.applied == [load_policy(watched.path).policy.digest]
     assert watched.events() == ["policy_reloaded"]
 
 
@@ -87,7 +87,7 @@ def test_any_change_is_applied_when_asked_for(tmp_path: Path) -> None:
     watched = Watched(tmp_path / "policy.json", "any")
     watched.put(LOOSER)
     watched.look()
-    assert watched.applied == [load_policy(watched.path).digest]
+    assert watched.applied == [load_policy(watched.path).policy.digest]
 
 
 def test_nothing_is_applied_when_reloading_is_off(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_what_was_read_while_the_file_changed_is_neither_applied_nor_complained_
         watched.look()
     assert (watched.applied, watched.told) == ([], [])
     watched.look()
-    assert watched.applied == [load_policy(watched.path).digest]
+    assert watched.applied == [load_policy(watched.path).policy.digest]
 
 
 def test_what_is_no_regular_file_has_no_signature(tmp_path: Path) -> None:

@@ -277,8 +277,8 @@ def test_a_key_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_digest_is_keyed() -> None:
-    assert recorder().digest("{}") == hmac.new(KEY, b"{}", hashlib.sha256).hexdigest()
-    assert recorder().digest("{}") != recorder(bytes([1]) * 32).digest("{}")
+    assert recorder().digest(b"d0:") == hmac.new(KEY, b"d0:", hashlib.sha256).hexdigest()
+    assert recorder().digest(b"d0:") != recorder(bytes([1]) * 32).digest(b"d0:")
 
 
 # The lines

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from mcpguard.cli.options import RunOptions
+    from mcpguard.policy.evaluate import Policy
     from mcpguard.proxy.enforce import Enforcer
     from mcpguard.proxy.guard import Guard
     from mcpguard.proxy.reload import Reloader, Signature
@@ -130,7 +131,6 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> _L
         PolicyError: the policy cannot be used.
         LogError: the log cannot be opened, and is not optional.
     """
-    import secrets
     import time
     from pathlib import Path
 
@@ -144,8 +144,8 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> _L
 
     seen = signature(Path(options.policy))
     loaded = load_policy(Path(options.policy))
-    session_id = secrets.token_hex(8)
-    recorder, log = _log(options, guard, session_id, command, loaded.digest)
+    session_id = os.urandom(8).hex()
+    recorder, log = _log(options, guard, session_id, command, loaded.policy)
     closed = closed_sections(loaded.policy)
     if closed:
         guard.stderr.say(
@@ -168,7 +168,7 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> _L
 
 
 def _log(
-    options: RunOptions, guard: Guard, session_id: str, command: tuple[str, ...], policy_digest: str
+    options: RunOptions, guard: Guard, session_id: str, command: tuple[str, ...], policy: Policy
 ) -> tuple[Recorder | None, DecisionLog | None]:
     if options.no_log:
         return None, None
@@ -199,7 +199,7 @@ def _log(
         {
             "session_id": session_id,
             "grant": options.grant,
-            "policy": {"path": str(Path(options.policy).absolute()), "digest": policy_digest},
+            "policy": {"path": str(Path(options.policy).absolute()), "digest": policy.digest},
         },
         command=mask_command(command),
     )

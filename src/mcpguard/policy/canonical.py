@@ -1,6 +1,7 @@
-"""Writes a JSON value in the one way that equal values share: sorted keys, exact numbers, ASCII.
+"""Writes a JSON value in the one way that equal values share: sorted keys, exact numbers.
 
-Two spellings of one number (`5`, `5.0`, `5e0`) are written alike, two different numbers never.
+As text that is JSON itself (`canonical`), or as bytes for a digest (`packed`), which takes less time where strings are long.  Two
+spellings of one number (`5`, `5.0`, `5e0`) are written alike, two different numbers never.
 """
 
 from __future__ import annotations
@@ -38,6 +39,31 @@ def canonical(value: object) -> str:
     if isinstance(value, (Decimal, float)):
         return _number(Decimal(value))
     raise TypeError(f"not a JSON value: {type(value).__name__}")
+
+
+def packed(value: object) -> bytes:
+    """Write a value of the same kind as bytes, for a digest: strings as they are (UTF-8), each with its length before it.
+
+    Raises:
+        TypeError: as `canonical`.
+    """
+    # Lone surrogates have no UTF-8; what stands for them stands for nothing else.
+    return _packed(value).encode("utf-8", "surrogatepass")
+
+
+def _packed(value: object) -> str:
+    if isinstance(value, str):
+        return f"s{len(value)}:{value}"
+    if isinstance(value, dict):
+        members = [
+            # Most are strings, and this is on the way of every call.
+            f"{len(key)}:{key}s{len(item)}:{item}" if type(item) is str else f"{len(key)}:{key}{_packed(item)}"
+            for key, item in sorted(value.items())
+        ]
+        return f"d{len(members)}:{''.join(members)}"
+    if isinstance(value, (list, tuple)):
+        return f"l{len(value)}:{''.join(map(_packed, value))}"
+    return f"{canonical(value)};"
 
 
 def _number(number: Decimal) -> str:

@@ -41,15 +41,14 @@ class Section:
 class Policy:
     """A policy that is ready to judge.
 
-    `digest` is the SHA-256 (hex) of the parsed file; the order of keys, comments and `$schema` do not change it.
-    `memo` only saves work: it remembers what decides by tool name, and equal policies are equal whatever they have seen.
+    `document` is the parsed file that it was made from.  `memo` only saves work: it remembers what decides by tool name, and equal
+    policies are equal whatever they have seen.
     """
 
     default: Effect
     list_mode: ListMode
     audit: AuditMode
     drift: DriftMode
-    digest: str
     hidden: tuple[tuple[Pattern, Decision], ...]
     tools: Table[Entry]
     otherwise: Ruling = field(compare=False)
@@ -58,7 +57,17 @@ class Policy:
     methods: Table[Effect]
     server_requests: Mapping[str, Effect]
     closed_sections: tuple[str, ...]
+    document: PolicyFile = field(compare=False, repr=False)
     memo: dict[str, Ruling] = field(default_factory=dict, compare=False, repr=False)
+    _digests: list[str] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 (hex) of the parsed file; the order of keys, comments and `$schema` do not change it."""
+        # Made when first asked for: of a large policy it takes as long as half of compiling it.
+        if not self._digests:
+            self._digests.append(_digest(self.document))
+        return self._digests[0]
 
 
 def compile_policy(document: PolicyFile) -> Policy:
@@ -94,7 +103,6 @@ def compile_policy(document: PolicyFile) -> Policy:
         list_mode=document.listing,
         audit=document.audit.arguments,
         drift=document.drift,
-        digest=_digest(document),
         hidden=tuple(_hidden(document)),
         tools=build_table(
             (patterns[text], Entry(pointer("tools", text), tool, common, shapes.get(text)))
@@ -106,6 +114,7 @@ def compile_policy(document: PolicyFile) -> Policy:
         methods=build_table((patterns[text], effect) for text, effect in document.methods.items()),
         server_requests=_server_requests(document),
         closed_sections=tuple(_closed(document)),
+        document=document,
     )
 
 

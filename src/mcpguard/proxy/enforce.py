@@ -11,7 +11,7 @@ from json import dumps
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from mcpguard.policy.canonical import canonical
+from mcpguard.policy.canonical import packed
 from mcpguard.policy.decision import (
     Decision,
     PromptUse,
@@ -38,7 +38,7 @@ from mcpguard.stores.audit import LogError, cut
 from mcpguard.stores.counters import CHARGED, Charged, CounterStore, Exhausted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mcpguard.policy.decision import Charge, Code, Effect
     from mcpguard.policy.evaluate import Policy
@@ -69,7 +69,7 @@ class Parties(Protocol):
 
 
 class Journal:
-    """The records of one batch of lines, not yet written."""
+    """The records that are not written yet."""
 
     __slots__ = ("lines",)
 
@@ -107,6 +107,8 @@ class Enforcer:
         self._parties = parties
         self._introduced: tuple[object, object] = (None, None)
         self._recorder = recorder
+        self.records = recorder is not None
+        """Whether there is a log to write records to."""
         self._log = log
         self._log_optional = log_optional
         self._complain = complain
@@ -276,7 +278,7 @@ class Enforcer:
             self._introduce(recorder)
         digest = "null"
         if arguments is not None:
-            digest = f'"{recorder.digest(canonical(arguments))}"'
+            digest = f'"{recorder.digest(packed(arguments))}"'
             if self._policy.audit != "digest":
                 digest += f',"arguments":{render_arguments(arguments, self._policy.audit)}'
         effect = "allow" if verdict.admitted else "hide" if verdict.hidden else "deny"
@@ -386,19 +388,12 @@ class Enforcer:
         if self._recorder is not None:
             journal.lines += self._recorder.suppressed(self._wall_clock())
 
-    @property
-    def records(self) -> bool:
-        """Whether there is a log to write records to."""
-        return self._recorder is not None
-
-    def commit(self, journal: Journal) -> bool:
-        """Write a journal to the log; False if that failed and so nothing that it tells of may happen."""
-        if not journal.lines or self._log is None:
+    def write(self, records: Sequence[bytes]) -> bool:
+        """Write records to the log; False if that failed and so nothing that they tell of may happen."""
+        if self._log is None:
             return True
-        lines = b"".join(journal.lines)
-        journal.lines.clear()
         try:
-            self._log.write(lines)
+            self._log.write(b"".join(records))
         except LogError as error:
             if not self._complained:
                 self._complained = True

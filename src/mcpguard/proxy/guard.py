@@ -92,7 +92,11 @@ class Guard:
         self._stderr_ended.acquire()
         _thread.start_new_thread(self._copy_stderr, ())
         # A quick server answers within some milliseconds: its first answer need not compete with our imports.
-        self._wait_until(lambda: self.session.server is not None, _QUICK_ANSWER_S)
+        self._wait_until(lambda: self._relay.heard_upstream, _QUICK_ANSWER_S)
+        # Where nothing pre-empts us (SCHED_RR, one CPU), whoever reads it would wait for the imports behind us.
+        linux.let_others_run()
+        for pipe_fd in (self._upstream.stdin_fd, self._upstream.stdout_fd):
+            linux.widen(pipe_fd)
 
     def open(self, enforcer: Enforcer) -> None:
         """Give the policy: from now on everything flows that it allows."""
@@ -102,7 +106,7 @@ class Guard:
         # What is loaded by now stays; the collector, which the start is spared, need not walk through it either.
         gc.freeze()
         gc.enable()
-        self._relay.open(enforcer, {"client": Journal(), "upstream": Journal(), "guard": Journal()})
+        self._relay.open(enforcer, Journal())
 
     def know_silent(self) -> None:
         """Earlier runs found that the server says nothing to `server/discover`."""

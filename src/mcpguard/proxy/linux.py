@@ -20,6 +20,8 @@ _COERCED_LOCALES: Final = ("C.UTF-8", "C.utf8", "UTF-8")
 _ARG_START: Final = 47
 """Which field of `/proc/self/stat` says where the words of the command line begin (`proc_pid_stat(5)`), counted from 0."""
 
+_PIPE_BYTES: Final = 1 << 18
+
 FINDS_DESCENDANTS: Final = os.path.exists("/proc/self/stat")
 """Whether `find_descendants` finds any on this system."""
 
@@ -153,6 +155,24 @@ def keep_freed_memory() -> None:
     """
     _call("mallopt", _MMAP_THRESHOLD, 4 << 20)
     _call("mallopt", _TRIM_THRESHOLD, 16 << 20)
+
+
+def widen(pipe_fd: int) -> None:
+    """Let a pipe hold 256 KiB, four times the usual, so that a long message changes hands less often (`fcntl(2)`).  Elsewhere, and where that is
+    more than this user may have: it stays as it is.
+    """
+    import fcntl
+
+    try:
+        fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except (AttributeError, OSError):
+        return
+
+
+def let_others_run() -> None:
+    """Let whoever waits for this CPU have it first.  Elsewhere: nothing, they are on their own."""
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()
 
 
 def _call(name: str, *numbers: int) -> int | None:

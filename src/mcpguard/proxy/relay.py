@@ -16,7 +16,7 @@ from mcpguard.proxy.outlet import Outlet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Final, Literal, TypeAlias
 
     from mcpguard.protocol.commands import Command, InFlight
@@ -60,6 +60,8 @@ class Relay:
         self.upstream_ended = False
         self.client_held = False
         """The client sent something that needs the policy, and neither that nor anything after it is dealt with yet."""
+        self.heard_upstream = False
+        """The first of what the server said has been dealt with: what there was to pass on is on its way."""
         self.silent = False
         """The server was found to be silent to `server/discover`."""
         self._sources = {CLIENT: client[0], UPSTREAM: upstream[0]}
@@ -69,7 +71,7 @@ class Relay:
         self._lock = _thread.allocate_lock()
         self._opened = Gate()
         self._enforcer: Enforcer | None = None
-        self._journals: dict[Sender, Journal] = {}
+        self._journal: Journal | None = None
         self._early: list[Command] = []
         self._uncounted: dict[str, int] = {}
 
@@ -78,19 +80,21 @@ class Relay:
         for side in (CLIENT, UPSTREAM):
             _thread.start_new_thread(self._pump, (side,))
 
-    def open(self, enforcer: Enforcer, journals: dict[Sender, Journal]) -> None:
+    def open(self, enforcer: Enforcer, journal: Journal) -> None:
         """Give the policy: what was held goes on."""
+        batch = Batch()
         with self._lock:
             self._enforcer = enforcer
-            self._journals = journals
+            self._journal = journal
             self.session.open(enforcer)
             for command in self._early:
-                self._log(command, GUARD)
+                self._log(command)
             self._early.clear()
             for kind, count in self._uncounted.items():
                 enforcer.count(kind, count)
             self._uncounted.clear()
-        self._carry_out(Batch(), GUARD)
+            batch.records = self._take_records()
+        self._carry_out(batch, GUARD)
         self._opened.open()
 
     def replace(self, apply: Callable[[], None]) -> None:
@@ -98,14 +102,17 @@ class Relay:
         batch = Batch()
         with self._lock:
             apply()
-            self._collect(self.session.announce_lists(), GUARD, batch)
+            self._collect(self.session.announce_lists(), batch)
+            batch.records = self._take_records()
         self._carry_out(batch, GUARD)
 
     def note(self, note: Note) -> None:
         """Write down something that happened to the guard itself."""
+        batch = Batch()
         with self._lock:
-            self._log(note, GUARD)
-        self._carry_out(Batch(), GUARD)
+            self._log(note)
+            batch.records = self._take_records()
+        self._carry_out(batch, GUARD)
 
     def see_sign_of_life(self) -> None:
         """The server wrote its first byte somewhere."""
@@ -117,30 +124,35 @@ class Relay:
         """Let the session do what is due by now."""
         batch = Batch()
         with self._lock:
-            self._collect(self.session.tick(self._clock()), GUARD, batch)
+            self._collect(self.session.tick(self._clock()), batch)
+            batch.records = self._take_records()
         self._carry_out(batch, GUARD)
 
     def know_silent(self) -> None:
         """Earlier runs found that the server says nothing to `server/discover`."""
         batch = Batch()
         with self._lock:
-            self._collect(self.session.know_silent(silent=True), GUARD, batch)
+            self._collect(self.session.know_silent(silent=True), batch)
+            batch.records = self._take_records()
         self._carry_out(batch, GUARD)
 
     def end(self, reason: str) -> None:
         """The server is gone: answer everything in flight."""
         batch = Batch()
         with self._lock:
-            self._collect(self.session.end(reason), GUARD, batch)
+            self._collect(self.session.end(reason), batch)
+            batch.records = self._take_records()
         self._opened.open()
         self._carry_out(batch, GUARD)
 
     def write_counts(self) -> None:
         """Write down how much was only counted."""
-        if self._enforcer is not None:
+        if self._enforcer is not None and self._journal is not None:
+            batch = Batch()
             with self._lock:
-                self._enforcer.write_counts(self._journals[GUARD])
-            self._carry_out(Batch(), GUARD)
+                self._enforcer.write_counts(self._journal)
+                batch.records = self._take_records()
+            self._carry_out(batch, GUARD)
 
     @property
     def in_flight(self) -> int:
@@ -175,13 +187,19 @@ class Relay:
                 self._handle(side, lines)
 
     def _handle(self, side: Side, lines: list[bytes | Overlong]) -> None:
-        start = 0
         if side is CLIENT:
             self.client_busy = True
+        alone = len(lines) == 1
+        if alone and self._carry(side, lines[0]):
+            if side is CLIENT:
+                self.client_busy = False
+            return
+        start = 0
         while start < len(lines):
             batch = Batch()
             with self._lock:
-                start = self._take(side, lines, start, batch)
+                start = self._take(side, lines, start, batch, maybe_plain=not alone)
+                batch.records = self._take_records()
             self._carry_out(batch, side)
             if start < len(lines):
                 self._opened.pass_through()
@@ -189,17 +207,54 @@ class Relay:
             self.client_held = self.client_busy = False
             if self.session.ended:
                 self._wake()
+        elif not self.heard_upstream:
+            self.heard_upstream = True
+            self._wake()
 
-    def _take(self, side: Side, lines: list[bytes | Overlong], start: int, batch: Batch) -> int:
+    def _carry(self, side: Side, line: bytes | Overlong) -> bool:
+        """Carry a line that came alone, if it is a plain call or the plain answer to one; False: nothing has happened.
+
+        What most lines are, most of the time, done without a batch around it.
+        """
+        enforcer, journal = self._enforcer, self._journal
+        if enforcer is None or journal is None or type(line) is not bytes:
+            return False
+        with self._lock:
+            now_ns = self._clock()
+            if side is CLIENT:
+                entry = self.session.carry_call(line, now_ns, enforcer.admit, journal)
+            else:
+                entry = self.session.carry_answer(line)
+                if entry is not None and enforcer.records:
+                    enforcer.end_call(entry, entry.extra, len(line), now_ns, journal)
+            if entry is None:
+                return False
+            records = self._take_records()
+        line, entry.line = entry.line, b""
+        outlet = self.to_upstream if side is CLIENT else self.to_client
+        if records:
+            batch = Batch()
+            batch.records = records
+            if side is CLIENT:
+                batch.to_upstream.append(line)
+                batch.admitted.append((entry, batch.to_upstream, 0))
+            else:
+                batch.to_client.append(line)
+            self._carry_out(batch, side)
+        elif outlet.send(line, side):
+            outlet.wait_for_room(side)
+        return True
+
+    def _take(self, side: Side, lines: list[bytes | Overlong], start: int, batch: Batch, *, maybe_plain: bool) -> int:
         """Take the lines from the one at `start` on; give the place of the first that has to wait for the policy, else their number."""
-        session, enforcer = self.session, self._enforcer
+        session, enforcer, journal = self.session, self._enforcer, self._journal
         now_ns = self._clock()
         carried = batch.to_upstream if side is CLIENT else batch.to_client
         for index in range(start, len(lines)):
             line = lines[index]
-            if enforcer is not None and type(line) is bytes:
+            if maybe_plain and enforcer is not None and journal is not None and type(line) is bytes:
                 if side is CLIENT:
-                    entry = session.carry_call(line, now_ns, enforcer.admit, self._journals[side])
+                    entry = session.carry_call(line, now_ns, enforcer.admit, journal)
                     if entry is not None:
                         batch.admitted.append((entry, carried, len(carried)))
                         carried.append(entry.line)
@@ -209,7 +264,7 @@ class Relay:
                     entry = session.carry_answer(line)
                     if entry is not None:
                         if enforcer.records:
-                            enforcer.end_call(entry, entry.extra, len(line), now_ns, self._journals[side])
+                            enforcer.end_call(entry, entry.extra, len(line), now_ns, journal)
                         carried.append(entry.line)
                         continue
             deadline_ns = session.deadline_ns
@@ -217,12 +272,12 @@ class Relay:
             if commands and commands[0] is HOLD:
                 self.client_held = self.client_held or side is CLIENT
                 return index
-            self._collect(commands, side, batch)
+            self._collect(commands, batch)
             if session.deadline_ns != deadline_ns or session.ended:
                 self._wake()
         return len(lines)
 
-    def _collect(self, commands: list[Command], side: Sender, batch: Batch) -> None:
+    def _collect(self, commands: list[Command], batch: Batch) -> None:
         """Do what is to be done within the process, and collect what is to be sent."""
         for command in commands:
             kind = type(command)
@@ -230,42 +285,54 @@ class Relay:
                 (batch.to_client if command.to is CLIENT else batch.to_upstream).append(command.line)  # type: ignore[union-attr]
             elif kind is Consult:
                 assert self._enforcer is not None
+                assert self._journal is not None
                 ticket = command.ticket  # type: ignore[union-attr]
-                verdict = self._enforcer.consult(command, self._journals[side])  # type: ignore[arg-type]
+                verdict = self._enforcer.consult(command, self._journal)  # type: ignore[arg-type]
                 outgoing = batch.to_upstream if ticket.origin is CLIENT else batch.to_client
                 at = len(outgoing)
-                self._collect(self.session.resolve(ticket, verdict), side, batch)
+                self._collect(self.session.resolve(ticket, verdict), batch)
                 if verdict.admitted and len(outgoing) > at:
                     batch.admitted.append((ticket, outgoing, at))
             elif kind is Remember:
                 self.silent = self.silent or command.silent  # type: ignore[union-attr]
                 self._wake()
             else:
-                self._log(command, side)
+                self._log(command)
 
-    def _log(self, command: Command, side: Sender) -> None:
-        if self._enforcer is None:
+    def _log(self, command: Command) -> None:
+        if self._enforcer is None or self._journal is None:
             if len(self._early) < _MAX_EARLY:
                 self._early.append(command)
             elif type(command) is Note:
                 self._uncounted[command.kind] = self._uncounted.get(command.kind, 0) + 1
         elif type(command) is Answered:
-            self._enforcer.end(command, self._journals[side])
+            self._enforcer.end(command, self._journal)
         elif type(command) is Note:
-            self._enforcer.note(command, self._journals[side])
+            self._enforcer.note(command, self._journal)
+
+    def _take_records(self) -> Sequence[bytes]:
+        """Give what is not written down yet: whoever takes it writes it, once the lock is free."""
+        journal = self._journal
+        if journal is None or not journal.lines:
+            return ()
+        records, journal.lines = journal.lines, []
+        return records
 
     def _carry_out(self, batch: Batch, side: Sender) -> None:
         """Send a batch, with everything in it that was admitted written down first; else it is refused after all."""
-        if batch.admitted and not self._commit(side):
-            self._take_back(batch, side)
+        records = batch.records
+        if records and batch.admitted:
+            if not self._write(records):
+                self._take_back(batch)
+            records = ()
         upstream_behind = client_behind = False
         if batch.to_upstream:
             upstream_behind = _send(self.to_upstream, batch.to_upstream, side)
         if batch.to_client:
             client_behind = _send(self.to_client, batch.to_client, side)
         # What only tells of the past keeps nobody waiting; but it is not kept waiting itself by a side that does not read.
-        if self._journals:
-            self._commit(side)
+        if records:
+            self._write(records)
         if side is GUARD:
             return  # it supervises, and never waits; what it says is bounded by what is in flight
         if upstream_behind:
@@ -273,10 +340,10 @@ class Relay:
         if client_behind:
             self.to_client.wait_for_room(side)
 
-    def _commit(self, side: Sender) -> bool:
-        return self._enforcer is None or self._enforcer.commit(self._journals[side])
+    def _write(self, records: Sequence[bytes]) -> bool:
+        return self._enforcer is None or self._enforcer.write(records)
 
-    def _take_back(self, batch: Batch, side: Sender) -> None:
+    def _take_back(self, batch: Batch) -> None:
         from mcpguard.proxy.enforce import UNRECORDED
 
         refused = Batch()
@@ -286,7 +353,7 @@ class Relay:
                 outgoing[index] = b""
                 if self._enforcer is not None:
                     self._enforcer.refund(ticket)
-                self._collect(self.session.take_back(ticket, UNRECORDED), side, refused)
+                self._collect(self.session.take_back(ticket, UNRECORDED), refused)
         batch.to_client += refused.to_client
         batch.to_upstream += refused.to_upstream
 
@@ -319,9 +386,10 @@ class Batch:
     `admitted` has, for each request that was admitted in it, the ticket and where its line stands.
     """
 
-    __slots__ = ("admitted", "to_client", "to_upstream")
+    __slots__ = ("admitted", "records", "to_client", "to_upstream")
 
     def __init__(self) -> None:
+        self.records: Sequence[bytes] = ()
         self.to_client: list[bytes] = []
         self.to_upstream: list[bytes] = []
         self.admitted: list[tuple[InFlight, list[bytes], int]] = []

@@ -70,7 +70,7 @@ class Reloader:
         if unusable is not None:
             self._tell("policy_unusable", f"{unusable.findings[0]}; the policy that was in force stays in force")
             return
-        if changed.digest == self._loaded.digest:
+        if changed.policy.digest == self._loaded.policy.digest:
             return
         found = loosened(self._loaded.document, changed.document) if self._mode == "tighten" else ()
         if found:

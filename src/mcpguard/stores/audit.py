@@ -231,10 +231,10 @@ class Recorder:
     def _write_tail(self) -> None:
         self._tail = ("," + dumps(self._common, separators=(",", ":"))[1:] + "\n").encode("ascii")
 
-    def digest(self, canonical_arguments: str) -> str:
-        """HMAC-SHA-256 (RFC 2104) with the installation's key over canonical JSON, in hex."""
+    def digest(self, packed_arguments: bytes) -> str:
+        """HMAC-SHA-256 (RFC 2104) with the installation's key over arguments as `policy.canonical.packed` writes them, in hex."""
         inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(canonical_arguments.encode())
+        inner.update(packed_arguments)
         outer.update(inner.digest())
         return outer.hexdigest()
 

@@ -36,12 +36,11 @@ _SMALLEST: Final = 'the smallest policy is {"version": "1"}'
 class LoadedPolicy:
     """A policy that can be used, and what it was made from.
 
-    `digest` is that of `policy`.  `notes` are remarks for the user about a policy without errors, one line each.
+    `notes` are remarks for the user about a policy without errors, one line each.
     """
 
     policy: Policy
     document: PolicyFile
-    digest: str
     path: Path
     notes: tuple[str, ...]
 
@@ -85,7 +84,7 @@ def _loaded(path: Path, *, regular_only: bool) -> LoadedPolicy:
         policy = compile_policy(document)
     except (ValidationError, PolicyError):
         raise _explained(path, _read(path, content, suffix)) from None
-    return LoadedPolicy(policy, document, policy.digest, path, tuple(_notes(document)))
+    return LoadedPolicy(policy, document, path, tuple(_notes(document)))
 
 
 def _content(path: Path, *, regular_only: bool) -> bytes:
