@@ -117,7 +117,12 @@ class TestPiped:
                 'agent start_dicom_export_job {"patient_id": "P-1001"} guard mcpguard: ', id="a limit reached"
             ),
             pytest.param("agent wipe_store guard Unknown tool: wipe_store (error -32602)", id="a hidden tool"),
-            pytest.param("get_patient 1 1 delete_patient 1 0 start_dicom_export_job 4 3 wipe_store 1 0", id="what ran"),
+            pytest.param('"allergic to latex"} person allow once server note 1 added', id="an approved call"),
+            pytest.param('"ignore earlier notes"} person deny guard mcpguard: ', id="a call that a person denied"),
+            pytest.param(
+                "get_patient 1 1 delete_patient 1 0 start_dicom_export_job 4 3 add_note 2 1 wipe_store 1 0",
+                id="what ran",
+            ),
             pytest.param("what the policy says. Next:", id="what to do next"),
         ],
     )
@@ -181,6 +186,8 @@ DIRECT = Observed(
         Answer("P-1001: Amal Haddad"),
         Answer("P-1003 deleted"),
         *(Answer(f"job EXP-000{number} started") for number in range(1, 5)),
+        Answer("note 1 added"),
+        Answer("note 2 added"),
         Answer("store wiped"),
     ),
     ran=Counter(tool for tool, _ in CALLS),
@@ -192,9 +199,12 @@ GUARDED = Observed(
         Answer(f"mcpguard: delete_patient denied: {REASON}", is_error=True, code="denied"),
         *DIRECT.answers[2:5],
         Answer("mcpguard: wait", is_error=True, code="rate_limited", retry_after_ms=59_000),
+        Answer("note 1 added"),
+        Answer("mcpguard: add_note denied", is_error=True, code="approval_denied"),
         Answer("Unknown tool: wipe_store", is_error=True, error=-32602),
     ),
-    ran=Counter(get_patient=1, start_dicom_export_job=3),
+    ran=Counter(get_patient=1, start_dicom_export_job=3, add_note=1),
+    asked=("may this pass? allergic to latex", "may this pass? ignore earlier notes"),
 )
 
 
@@ -203,6 +213,9 @@ ALLOWED = "an allowed call gets the server's own answer"
 DENIED = "a denied call is refused with the reason from the policy"
 LIMITED = "the fourth export within a minute has to wait"
 HIDDEN = "a hidden tool is answered as one that does not exist"
+ASKED = "a person is asked about both notes, and shown what they say"
+APPROVED = "what the person allows runs"
+REFUSED = "what the person denies is refused"
 RUN = "through the guard only the permitted calls run"
 
 
@@ -225,7 +238,11 @@ class TestBrokenPromises:
             pytest.param(with_answer(4, GUARDED.answers[5]), "three exports pass", id="limit too early"),
             pytest.param(with_answer(5, DIRECT.answers[5]), LIMITED, id="limit not kept"),
             pytest.param(with_answer(5, replace(GUARDED.answers[5], retry_after_ms=0)), LIMITED, id="no time to wait"),
-            pytest.param(with_answer(6, DIRECT.answers[6]), HIDDEN, id="hidden tool answered"),
+            pytest.param(with_answer(8, DIRECT.answers[8]), HIDDEN, id="hidden tool answered"),
+            pytest.param(replace(GUARDED, asked=GUARDED.asked[:1]), ASKED, id="asked once"),
+            pytest.param(replace(GUARDED, asked=("?", "?")), ASKED, id="asked without the arguments"),
+            pytest.param(with_answer(6, GUARDED.answers[7]), APPROVED, id="approved call refused"),
+            pytest.param(with_answer(7, DIRECT.answers[7]), REFUSED, id="denied call passed, against the person"),
             pytest.param(replace(GUARDED, ran=GUARDED.ran + Counter(["wipe_store"])), RUN, id="hidden tool ran"),
             pytest.param(replace(GUARDED, ran=Counter(["get_patient"])), RUN, id="allowed tool did not run"),
         ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import shlex
 import subprocess
 import sys
 from decimal import Decimal
@@ -18,6 +20,8 @@ from mcpguard.cli.explain import explain
 from mcpguard.errors import ExitCode
 
 ESCAPE = "\x1b"
+DOCS = Path(__file__).parents[2] / "docs"
+BLOCK = re.compile(r"^```(json|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 POLICY: dict[str, Any] = {
     "version": "1",
     "hide": ["admin_*"],
@@ -124,18 +128,28 @@ def test_json_tells_every_reason_and_the_smallest_change(policy: str) -> None:
 
 def test_json_tells_who_asks_when_only_an_approval_is_missing(policy: str) -> None:
     found = as_json(policy, "charge", GOOD | {"amount": 700})
+    assert found["effect"] == "deny"
     assert found["ask"] == {
         "rule": "/tools/charge/approve_if/0",
         "reason": "large",
+        "via": ["client", "terminal"],
+        "timeout_ms": 45_000,
+        "ttl_ms": 600_000,
+        "remember": "call",
     }
     assert [charge["cost"] for charge in found["charges"]] == [700, 1]
+    assert found["smallest_change"] == {
+        "edits": [{"edit": "set", "path": "/amount", "value": 500}],
+        "arguments": GOOD | {"amount": 500},
+        "asked": False,
+    }
 
 
 def test_json_tells_what_not_even_an_empty_counter_admits(policy: str) -> None:
     found = as_json(policy, "charge", GOOD | {"amount": 9001})
     assert [(reason["rule"], reason["code"]) for reason in found["reasons"]] == [
-        ("/tools/charge/approve_if/0", "approval_required"),
         ("/tools/charge/limits/0", "rate_limited"),
+        ("/tools/charge/approve_if/0", "approval_required"),
     ]
     assert (found["ask"], found["charges"]) == (None, [])
 
@@ -178,8 +192,28 @@ def test_json_names_every_kind_of_edit(policy: str, arguments: dict[str, object]
         pytest.param("charge", GOOD | {"amount": 20000}, 1, "args.amount gt 10000 20000 yes", id="a condition"),
         pytest.param("charge", GOOD | {"amount": 20000}, 1, "set args.amount to 500 (it is 20000)", id="a change"),
         pytest.param("charge", GOOD | {"amount": 20000}, 1, "A refused call is not charged.", id="no charge"),
-        pytest.param("charge", GOOD | {"amount": 700}, 1, "only a person's approval is missing", id="an approval"),
-        pytest.param("charge", GOOD | {"amount": 700}, 1, "have to approve it large /tools/charge", id="who asks"),
+        pytest.param(
+            "charge",
+            GOOD | {"amount": 700},
+            1,
+            "charge needs a person's approval decided by /tools/charge approval_required: large /tools/charge/approve_if/0",
+            id="an approval",
+        ),
+        pytest.param(
+            "charge",
+            GOOD | {"amount": 700},
+            1,
+            "Looked at before a person is asked, and charged once the call is approved. How a person is asked In a dialog",
+            id="what is charged for an approval",
+        ),
+        pytest.param(
+            "charge",
+            GOOD | {"amount": 700},
+            1,
+            "The smallest change with which nobody is asked set args.amount to 500 (it is 700)",
+            id="a change without approval",
+        ),
+        pytest.param("charge", GOOD | {"amount": 9001}, 1, "charge is denied decided by", id="no approval helps"),
         pytest.param(
             "charge", GOOD | {"currency": "USD"}, 1, "/tools/charge/require/0 does not hold, in doubt", id="doubt"
         ),
@@ -216,6 +250,54 @@ def test_people_are_told(policy: str, tool: str, arguments: object, status: int,
     assert not result.stderr
     assert ESCAPE not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("approval", "told"),
+    [
+        pytest.param(
+            {},
+            "In a dialog of the client, or in another terminal: mcpguard approve. "
+            "The call waits 45 seconds for an answer, and is refused without one. "
+            "A later approval is for the same call, made again within 10 minutes. The smallest change",
+            id="as the language has it",
+        ),
+        pytest.param(
+            {"via": ["client"], "timeout": "1m", "ttl": "1500ms"},
+            "In a dialog of the client, and nowhere else: under a client without dialogs nobody can approve. "
+            "The call waits 1 minute for an answer, and is refused without one. "
+            "A later approval is for the same call, made again within 1500 ms.",
+            id="by the client alone",
+        ),
+        pytest.param(
+            {"via": ["terminal"], "timeout": "0s", "remember": "tool", "ttl": "120m"},
+            "In another terminal: mcpguard approve. The call does not wait for an answer: it is refused at once. "
+            "A later approval is for the same call, made again within 2 hours. "
+            "The answer may be about later calls that the same rules ask about, too.",
+            id="in a terminal, for more than a call",
+        ),
+        pytest.param({"ttl": "0s"}, "refused without one. The smallest change", id="no later approval"),
+    ],
+)
+def test_people_are_told_how_a_person_is_asked(tmp_path: Path, approval: dict[str, object], told: str) -> None:
+    path = tmp_path / "policy.json"
+    tools = {"wipe": {"action": "require_approval"}}
+    path.write_text(json.dumps({"version": "1", "approval": approval, "tools": tools}))
+    result = run(str(path), "wipe")
+    assert result.exit_code == ExitCode.FINDINGS
+    assert told in flat(result).split("How a person is asked ")[1]
+    assert "None: a person is asked about every call of this tool, whatever its arguments." in flat(result)
+
+
+def test_a_change_of_a_call_that_is_asked_about_anyway_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    refused = {"deny_if": [{"conditions": [{"path": "args.n", "op": "gt", "value": 5}]}]}
+    path.write_text(json.dumps({"version": "1", "tools": {"wipe": refused | {"action": "require_approval"}}}))
+    found = flat(call(str(path), "wipe", {"n": 7}))
+    assert "The smallest change with which it passes set args.n to 5 (it is 7)" in found
+    assert "Judged again: only a person's approval is missing." in found
+    assert "How a person is asked" not in found
+    assert as_json(str(path), "wipe", {"n": 7})["smallest_change"]["asked"] is True
 
 
 def test_a_search_without_success_says_how_much_was_tried(tmp_path: Path) -> None:
@@ -307,6 +389,22 @@ def test_nothing_from_outside_reaches_the_terminal_as_it_is(policy: str, bad: st
     assert bad not in result.stdout
     assert bad not in call(policy, f"x{bad}", {}).stdout
     assert bad not in call(policy, "charge", arguments, "--json").stdout
+
+
+def test_the_examples_of_the_page_are_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = BLOCK.findall((DOCS / "explain.md").read_text())
+    (own,) = [text for kind, text in blocks if kind == "json"]
+    _, _, approvals = (DOCS / "policy.md").read_text().partition("\n## Approvals\n")
+    examples = [text for kind, text in blocks if kind == "console"]
+    assert len(examples) == 3
+    for example in examples:
+        command, _, printed = example.partition("\n")
+        begin, *arguments = shlex.split(command.removeprefix("$ mcpguard "))
+        assert begin == "explain"
+        of_page = BLOCK.findall(approvals)[0][1] if "approval" in printed else own
+        Path("policy.json").write_text(of_page)
+        assert run(*arguments).stdout == printed
 
 
 def on_a_terminal(policy: str, **more: str) -> str:

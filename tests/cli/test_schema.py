@@ -61,6 +61,13 @@ def test_no_absent_key_is_said_to_be_null() -> None:
     assert not [part for part in objects(policy_schema()) if part.get("default", "") is None]
 
 
+def test_every_default_is_valid_itself() -> None:
+    jsonschema = importlib.import_module("jsonschema")
+    for part in objects(policy_schema()):
+        if "default" in part and "$ref" not in part:
+            jsonschema.Draft202012Validator(part).validate(part["default"])
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_examples_are_valid(judge: Any, path: Path) -> None:
     judge.validate(json.loads(path.read_text()))
@@ -84,7 +91,21 @@ def test_the_examples_are_valid(judge: Any, path: Path) -> None:
         pytest.param({"tools": {"a": {"limits": [{"window": "0s", "max": 1}]}}}, False, id="no window in words"),
         pytest.param({"tools": {"a": {"limits": [{"window": 1, "max": -1}]}}}, False, id="less than nothing"),
         pytest.param({"tools": {"a": {"limits": [{"window": 1, "max": 1, "counter": "/c"}]}}}, False, id="a counter"),
-        pytest.param({"approval": {}}, False, id="a section of a later release"),
+        pytest.param({"approval": {}}, True, id="the terms of approvals"),
+        pytest.param(
+            {"approval": {"timeout": "0s", "ttl": "2h", "min_answer": "150ms", "remember": "tool", "via": ["client"]}},
+            True,
+            id="every term",
+        ),
+        pytest.param({"approval": {"via": ["client", "client"], "$comment": "x"}}, True, id="one way twice"),
+        pytest.param({"approval": {"via": []}}, False, id="no way to answer"),
+        pytest.param({"approval": {"via": "client"}}, False, id="a way that is no list"),
+        pytest.param({"approval": {"via": ["web"]}}, False, id="an unknown way"),
+        pytest.param({"approval": {"timeout": 45}}, False, id="a time without unit"),
+        pytest.param({"approval": {"ttl": "45"}}, False, id="such a time in text"),
+        pytest.param({"approval": {"ttl": "1d"}}, False, id="a time in days"),
+        pytest.param({"approval": {"ttl": None}}, False, id="null for a time"),
+        pytest.param({"approval": {"remember": "run"}}, False, id="an unknown memory"),
         pytest.param({"resources": {"*": {}}, "prompts": {"$comment": "x"}}, True, id="resources and prompts"),
         pytest.param({"resources": {"*": {"require": []}}}, False, id="a rule where there are no arguments"),
         pytest.param({"audit": {"arguments": "keys"}}, True, id="what the log holds"),

@@ -266,13 +266,28 @@ FULL_TOOLS = st.fixed_dictionaries(
 )
 LIGHT_TOOLS = st.fixed_dictionaries({}, optional={"limits": LIMITS}) | st.fixed_dictionaries({"deny_if": RULES})
 """Entries that mostly allow."""
-TOOLS = st.one_of(LIGHT_TOOLS, FULL_TOOLS)
+ASKING_TOOLS = st.fixed_dictionaries(
+    {"action": st.just("require_approval")}, optional={"limits": LIMITS, "approve_if": APPROVALS}
+)
+TOOLS = st.one_of(LIGHT_TOOLS, FULL_TOOLS, ASKING_TOOLS)
 USES = st.dictionaries(
     PATTERNS,
     st.fixed_dictionaries({}, optional={"action": ACTIONS, "reason": TEXT, "limits": PLAIN_LIMITS}),
     max_size=3,
 )
 EFFECTS = st.sampled_from(["allow", "deny"])
+TIMES = st.sampled_from(["0s", "150ms", "45s", "007m", "999999999h"])
+APPROVAL = st.fixed_dictionaries(
+    {},
+    optional={
+        "timeout": TIMES,
+        "ttl": TIMES,
+        "remember": st.sampled_from(["call", "tool"]),
+        "via": st.lists(st.sampled_from(["client", "terminal"]), min_size=1, max_size=3),
+        "min_answer": TIMES,
+        "$comment": TEXT,
+    },
+)
 POLICIES: st.SearchStrategy[Json] = st.fixed_dictionaries(
     {"version": st.just("1"), "tools": st.dictionaries(PATTERNS, TOOLS, min_size=1, max_size=4)},
     optional={
@@ -289,6 +304,7 @@ POLICIES: st.SearchStrategy[Json] = st.fixed_dictionaries(
         "audit": st.fixed_dictionaries(
             {}, optional={"arguments": st.sampled_from(["digest", "keys", "masked", "full"])}
         ),
+        "approval": APPROVAL,
         "description": TEXT,
         "$schema": st.just("x"),
         "$comment": TEXT,

@@ -96,13 +96,13 @@ def test_every_policy_loads_or_is_refused_with_reasons_and_judges_every_call(pla
             call = ToolCall(data.draw(names_for(document)), data.draw(ARGUMENTS), resolve)
             check_call(found, document, call, chance(data.draw(SEEDS)))
             decision = evaluate(found.policy, call)
-            seen[decision.effect] += 1
+            seen["ask" if decision.awaits_approval else decision.effect] += 1
             charged = counters.charge(decision.charges, data.draw(st.integers(10**9, 10**15)), 10**18)
             assert isinstance(charged, Charged | Exhausted)
         check_others(found, data.draw(names_for(document)))
 
     law()
-    for what in ("LoadedPolicy", "PolicyError", "allow", "deny", "hide"):
+    for what in ("LoadedPolicy", "PolicyError", "allow", "ask", "deny", "hide"):
         assert seen[what] > 2, f"the fuzzer has gone blind: {seen}"
 
 
@@ -119,7 +119,9 @@ def check_call(found: LoadedPolicy, document: Json, call: ToolCall, random: Rand
     decision = evaluate(policy, call)
     assert evaluate(policy, call) == decision
     assert (decision.effect == "allow") is (not decision.reasons)
-    assert decision.effect == "allow" or not decision.charges
+    assert decision.effect == "allow" or decision.awaits_approval or not decision.charges
+    asked = [reason.code == "approval_required" for reason in decision.reasons]
+    assert all(asked) if decision.awaits_approval else not any(asked)
 
     # Another reading of the file, with its keys in another order, and of the call.
     mixed = compile_policy(type(found.document).model_validate(shuffled(document, random)))
@@ -136,7 +138,7 @@ def check_call(found: LoadedPolicy, document: Json, call: ToolCall, random: Rand
     if not named and document.get("default", "deny") == "deny":
         assert decision.effect != "allow"
         assert not visible(policy, call.name) or document.get("list") == "all"
-    if decision.effect == "allow":
+    if decision.effect == "allow" or decision.awaits_approval:
         assert visible(policy, call.name)
 
     check_trace(found, call, decision)
@@ -151,7 +153,10 @@ def check_trace(found: LoadedPolicy, call: ToolCall, decision: Decision) -> None
     shown = trace(found.policy, found.document, call)
     assert shown.decision == decision
     standing = {rule.rule for rule in shown.rules if rule.refuses}
-    if decision.effect == "allow":
+    assert bool(shown.asks) is (decision.awaits_approval and not shown.over)
+    if decision.awaits_approval:
+        standing -= {reason.rule for reason in decision.reasons}
+    if decision.effect == "allow" or decision.awaits_approval:
         assert not standing
         assert shown.schema is None or not shown.schema.problem
         assert all(limit.owed is not None and not hasattr(limit.owed, "code") for limit in shown.limits)
@@ -170,7 +175,7 @@ def check_others(found: LoadedPolicy, name: str) -> None:
     ):
         decision = evaluate(policy, use)
         assert evaluate(policy, use) == decision
-        assert decision.effect != "allow" or shows(policy, name)
+        assert not (decision.effect == "allow" or decision.awaits_approval) or shows(policy, name)
         assert decision.effect != "hide" or not shows(policy, name)
         section = found.document.prompts if isinstance(use, PromptUse) else found.document.resources
         if (

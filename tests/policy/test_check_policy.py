@@ -68,6 +68,18 @@ def test_every_code_has_a_severity() -> None:
             {"tools": {"a": {"action": "require_approval", "deny_if": [rule(("x", "gt", 1))]}}}, id="approval"
         ),
         pytest.param({"tools": {"a": {"arguments": {"properties": {"x": {"pattern": "^a$"}}}}}}, id="a schema"),
+        pytest.param(
+            {"approval": {"via": ["terminal"]}, "tools": {"a": {"approve_if": [rule(("x", "gt", 1))]}}},
+            id="approval in a terminal",
+        ),
+        pytest.param({"approval": {}, "prompts": {"a": {"action": "require_approval"}}}, id="approval of a prompt"),
+        pytest.param(
+            {
+                "approval": {"remember": "tool"},
+                "tools": {"a": {"action": "require_approval", "approve_if": [rule(("x", "gt", 1))]}},
+            },
+            id="rules that part what is remembered",
+        ),
     ],
 )
 def test_a_sensible_policy_has_no_findings(parts: Parts) -> None:
@@ -152,6 +164,36 @@ def test_a_sensible_policy_has_no_findings(parts: Parts) -> None:
 )
 def test_what_cannot_do_what_it_says_is_found(tool: Parts, expected: list[tuple[str, str]]) -> None:
     assert of_tool(tool) == expected
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param({}, id="of nothing"),
+        pytest.param({"tools": {"a": {}}, "resources": {"b:*": {}}}, id="where everything is allowed"),
+        pytest.param({"tools": {"a": {"action": "deny"}}, "prompts": {"b": {"action": "hide"}}}, id="or refused"),
+    ],
+)
+def test_terms_of_approvals_that_nothing_asks_for_are_found(parts: Parts) -> None:
+    assert found({"approval": {}} | parts) == [("unused-approval", "/approval")]
+    assert not found(parts)
+
+
+def test_a_rule_under_a_denial_asks_nobody() -> None:
+    tool = {"action": "deny", "approve_if": [rule(("x", "gt", 1))]}
+    assert of_tool(tool, approval={}) == [("dead-rule", "/approve_if"), ("unused-approval", "/approval")]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param({"tools": {"a": {"approve_if": [rule(("x", "gt", 1))]}}}, id="a rule"),
+        pytest.param({"tools": {"a": {"action": "require_approval"}}}, id="a tool"),
+        pytest.param({"resources": {"a:*": {"action": "require_approval"}}}, id="a resource"),
+    ],
+)
+def test_approvals_that_a_client_without_dialogs_can_never_get_are_found(parts: Parts) -> None:
+    assert found({"approval": {"via": ["client"]}} | parts) == [("client-only-approval", "/approval/via")]
 
 
 def test_a_rule_of_every_tool_is_not_said_again() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from mcpguard.errors import PolicyError
 from mcpguard.policy.compare import loosened
-from mcpguard.policy.compile import compile_policy
-from mcpguard.policy.decision import ResourceUse, ToolCall
+from mcpguard.policy.compile import Policy, compile_policy
+from mcpguard.policy.decision import Decision, ResourceUse, ToolCall
 from mcpguard.policy.evaluate import evaluate, method_effect, server_request_effect, visible
 from mcpguard.policy.model import PolicyFile
 
@@ -71,6 +72,18 @@ def tool(**parts: object) -> Parts:
         pytest.param({"drift": "allow"}, {}, id="nor where nothing is said"),
         pytest.param({}, {"drift": "refuse"}, id="what is so anyway"),
         pytest.param({"description": "a"}, {"description": "b", "$comment": "c"}, id="words"),
+        pytest.param({}, {"approval": {"ttl": "9m"}}, id="an approval holds for less long"),
+        pytest.param({}, {"approval": {"via": ["terminal"]}}, id="fewer may answer"),
+        pytest.param({}, {"approval": {"via": ["terminal", "client", "client"]}}, id="the same may, in other words"),
+        pytest.param({"approval": {"remember": "tool"}}, {}, id="nothing is remembered any more"),
+        pytest.param({}, {"approval": {"min_answer": "1s"}}, id="an answer has to take longer"),
+        pytest.param({}, {"approval": {"timeout": "2h"}}, id="a call waits longer"),
+        pytest.param({}, {"approval": {"timeout": "0s"}}, id="a call does not wait"),
+        pytest.param(
+            {"approval": {"remember": "tool"}, **tool(approve_if=[OTHER])},
+            {"approval": {"remember": "tool"}, **tool(action="require_approval", approve_if=[OTHER, BIG])},
+            id="asked about every call, by more rules",
+        ),
     ],
 )
 def test_what_only_tightens_is_found_so(old: Parts, new: Parts) -> None:
@@ -142,6 +155,32 @@ def test_what_only_tightens_is_found_so(old: Parts, new: Parts) -> None:
         pytest.param({"list": "callable"}, {"list": "all"}, "/list", id="more is shown"),
         pytest.param({}, {"drift": "allow"}, "/drift", id="tools may change"),
         pytest.param({}, {"audit": {"arguments": "full"}}, "/audit", id="another log"),
+        pytest.param({}, {"approval": {"ttl": "601s"}}, "/approval/ttl", id="an approval holds for longer"),
+        pytest.param(
+            {"approval": {"via": ["terminal"]}},
+            {"approval": {"via": ["client"]}},
+            "/approval/via",
+            id="somebody else may answer",
+        ),
+        pytest.param({"approval": {"via": ["client"]}}, {}, "/approval/via", id="more may answer"),
+        pytest.param({}, {"approval": {"remember": "tool"}}, "/approval/remember", id="answers are remembered"),
+        pytest.param({}, {"approval": {"min_answer": "149ms"}}, "/approval/min_answer", id="a quicker answer counts"),
+        pytest.param(
+            {"approval": {"remember": "tool"}, **tool(approve_if=[OTHER])},
+            {"approval": {"remember": "tool"}, **tool(action="require_approval")},
+            "/tools/x/approve_if",
+            id="one answer is for what two rules asked about",
+        ),
+        pytest.param(tool(action="require_approval"), tool(), "/tools/x", id="nobody is asked about the tool"),
+        pytest.param(
+            tool(action="deny"), tool(action="require_approval"), "/tools/x", id="what was denied may be approved"
+        ),
+        pytest.param(
+            {"resources": {"a:*": {"action": "require_approval"}}},
+            {"resources": {"a:*": {}}},
+            "/resources/a:*",
+            id="nobody is asked about a resource",
+        ),
     ],
 )
 def test_what_loosens_is_named_with_its_place(old: Parts, new: Parts, place: str) -> None:
@@ -154,17 +193,29 @@ names = st.sampled_from(["a", "ab", "abc", "b", "x", "list_a"])
 patterns = st.sampled_from(["a", "ab", "abc", "b", "*", "a*", "ab*", "*b", "?b", "x"])
 rules = st.lists(st.sampled_from([BIG, OTHER]), max_size=2)
 limits = st.lists(st.sampled_from([LIMIT, {**LIMIT, "max": 3}, OWN, {**OWN, "max": 3}]), max_size=2)
+actions = st.sampled_from(["allow", "deny", "hide", "require_approval"])
 entries = st.fixed_dictionaries(
     {},
     optional={
-        "action": st.sampled_from(["allow", "deny", "hide", "require_approval"]),
+        "action": actions,
         "deny_if": rules,
         "require": rules,
+        "approve_if": rules,
         "limits": limits,
         "rate_limit": st.sampled_from(["1/minute", "2/minute"]),
     },
 )
 effects = st.sampled_from(["allow", "deny"])
+approvals = st.fixed_dictionaries(
+    {},
+    optional={
+        "timeout": st.sampled_from(["0s", "45s"]),
+        "ttl": st.sampled_from(["0s", "9m", "10m", "600s", "1h"]),
+        "remember": st.sampled_from(["call", "tool"]),
+        "via": st.lists(st.sampled_from(["client", "terminal"]), min_size=1, max_size=3),
+        "min_answer": st.sampled_from(["0ms", "150ms", "1s"]),
+    },
+)
 documents = st.fixed_dictionaries(
     {},
     optional={
@@ -172,16 +223,19 @@ documents = st.fixed_dictionaries(
         "hide": st.lists(patterns, max_size=1),
         "all_tools": st.fixed_dictionaries({}, optional={"deny_if": rules, "limits": limits}),
         "tools": st.dictionaries(patterns, entries, max_size=3),
-        "resources": st.dictionaries(patterns, st.fixed_dictionaries({}, optional={"action": effects}), max_size=2),
+        "resources": st.dictionaries(patterns, st.fixed_dictionaries({}, optional={"action": actions}), max_size=2),
         "methods": st.dictionaries(patterns, effects, max_size=2),
         "server_requests": st.fixed_dictionaries({}, optional={"sampling/createMessage": effects}),
+        "approval": approvals,
     },
 )
 
 
 @settings(max_examples=400, deadline=None)
 @given(
-    old=documents, change=documents, kept=st.sets(st.sampled_from(["default", "hide", "all_tools", "tools", "methods"]))
+    old=documents,
+    change=documents,
+    kept=st.sets(st.sampled_from(["default", "hide", "all_tools", "tools", "methods", "approval"])),
 )
 def test_what_is_found_to_tighten_lets_nothing_more_pass(old: Parts, change: Parts, kept: set[str]) -> None:
     # Most random pairs have nothing to do with each other: the new policy keeps some parts of the old one.
@@ -197,17 +251,45 @@ def test_what_is_found_to_tighten_lets_nothing_more_pass(old: Parts, change: Par
         for number in (1, 15, 25):
             call = ToolCall(name, {"n": number})
             before, after = evaluate(was, call), evaluate(now, call)
-            if after.effect == "allow":
-                assert before.effect == "allow"
+            assert openness(after) <= openness(before)
+            if after.effect == "allow" or after.awaits_approval:
                 owed = {(charge.counter, charge.window_s): charge.max for charge in after.charges}
                 assert all(owed[charge.counter, charge.window_s] <= charge.max for charge in before.charges)
-            assert after.effect != "deny" or before.effect != "hide"
         assert visible(was, name) or not visible(now, name)
         assert method_effect(was, name) == "allow" or method_effect(now, name) == "deny"
-        if evaluate(now, ResourceUse(name)).effect == "allow":
-            assert evaluate(was, ResourceUse(name)).effect == "allow"
+        assert openness(evaluate(now, ResourceUse(name))) <= openness(evaluate(was, ResourceUse(name)))
     sampling = "sampling/createMessage"
     assert server_request_effect(was, sampling) == "allow" or server_request_effect(now, sampling) == "deny"
+    assert now.approval.via <= was.approval.via
+    assert now.approval.ttl_ns <= was.approval.ttl_ns
+    assert now.approval.min_answer_ns >= was.approval.min_answer_ns
+    assert now.approval.remember == "call" or was.approval.remember == "tool"
+
+
+def openness(decision: Decision) -> int:
+    return {"hide": 0, "deny": 1, "allow": 3}[decision.effect] + decision.awaits_approval
+
+
+asking_tools = st.fixed_dictionaries(
+    {}, optional={"action": st.sampled_from(["allow", "require_approval"]), "approve_if": rules}
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(old=asking_tools, new=asking_tools)
+def test_an_answer_that_is_remembered_is_for_no_more_calls_after_what_tightens(old: Parts, new: Parts) -> None:
+    remembering = {"approval": {"remember": "tool"}}
+    was, now = policy(tool(**old) | remembering), policy(tool(**new) | remembering)
+    assume(not loosened(was, now))
+    before, after = compile_policy(was), compile_policy(now)
+    calls = [ToolCall("x", {"n": number}) for number in (1, 15, 25)]
+    for one, other in itertools.permutations(calls, 2):
+        if asking(after, one) == asking(after, other) != []:
+            assert asking(before, other) in ([], asking(before, one))
+
+
+def asking(policy: Policy, call: ToolCall) -> list[str]:
+    return [reason.rule for reason in evaluate(policy, call).reasons]
 
 
 @given(parts=documents)

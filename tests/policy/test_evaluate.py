@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpguard.errors import PolicyError
-from mcpguard.policy.decision import Charge, Decision, PromptUse, Reason, ResourceUse, ToolCall
+from mcpguard.policy.decision import (
+    ApprovalTerms,
+    Charge,
+    Decision,
+    PromptUse,
+    Reason,
+    ResourceUse,
+    ToolCall,
+)
 from mcpguard.policy.evaluate import (
     Policy,
     closed_sections,
@@ -96,19 +104,53 @@ def test_a_refusing_action_says_why(tool: dict[str, object], effect: str, code: 
 
 
 @pytest.mark.parametrize(
-    ("reason", "begins"),
+    ("reason", "message"),
     [
-        pytest.param({}, "a person has to approve this call", id="without a reason"),
-        pytest.param({"reason": "it costs"}, "it costs; a person has to approve", id="with a reason"),
+        pytest.param({}, "the policy wants a person to approve this tool", id="without a reason"),
+        pytest.param({"reason": "it costs"}, "it costs", id="with a reason"),
     ],
 )
-def test_what_needs_approval_is_refused_with_the_way_on(reason: dict[str, object], begins: str) -> None:
+def test_what_needs_approval_is_refused_until_somebody_asks(reason: dict[str, object], message: str) -> None:
     policy = compiled({"tools": {"pay": {"action": "require_approval", **reason}}})
-    said = refused(decide(policy, "pay"))
-    assert (said.code, said.rule) == ("approval_required", "/tools/pay/action")
-    assert said.message.startswith(begins)
-    assert said.message.endswith('cannot ask one yet; the user can let such calls pass with "action": "allow"')
+    decision = decide(policy, "pay")
+    assert decision.awaits_approval
+    assert refused(decision) == Reason("approval_required", "/tools/pay/action", message)
     assert visible(policy, "pay")
+
+
+def test_what_needs_approval_owes_what_it_owes_without() -> None:
+    limits = {"rate_limit": "3/minute"}
+    policy = compiled(
+        {
+            "all_tools": {"limits": [{"counter": "all", "window": 60, "max": 9}]},
+            "tools": {"pay": limits | {"action": "require_approval"}, "get": limits},
+        }
+    )
+    asked, allowed = decide(policy, "pay"), decide(policy, "get")
+    assert asked.awaits_approval
+    assert not allowed.awaits_approval
+    assert [charge.rule for charge in asked.charges] == ["/tools/pay/rate_limit", "/all_tools/limits/0"]
+    assert [charge.max for charge in asked.charges] == [charge.max for charge in allowed.charges]
+
+
+def test_what_is_refused_awaits_nobody() -> None:
+    policy = compiled({"hide": ["h"], "tools": {"d": {"action": "deny"}, "i": {"action": "hide"}, "a": {}}})
+    assert not any(decide(policy, name).awaits_approval for name in ("h", "d", "i", "a", "x"))
+
+
+def test_the_terms_of_an_approval_are_those_of_the_language_unless_the_policy_has_others() -> None:
+    assert compiled({}).approval == compiled({"approval": {}}).approval == ApprovalTerms()
+    assert ApprovalTerms() == ApprovalTerms(
+        timeout_ns=45 * 10**9,
+        ttl_ns=600 * 10**9,
+        remember="call",
+        via=frozenset(("client", "terminal")),
+        min_answer_ns=150 * 10**6,
+    )
+    terms = {"timeout": "2m", "ttl": "1h", "remember": "tool", "via": ["terminal"] * 2, "min_answer": "0s"}
+    assert compiled({"approval": terms}).approval == ApprovalTerms(
+        timeout_ns=120 * 10**9, ttl_ns=3600 * 10**9, remember="tool", via=frozenset(("terminal",)), min_answer_ns=0
+    )
 
 
 def test_what_is_not_named_is_denied_by_default_with_the_section_to_add() -> None:
@@ -297,7 +339,7 @@ def test_every_refusal_has_a_reason_and_what_is_hidden_is_refused_and_never_list
     policy = compiled(parts)
     decision = decide(policy, name)
     assert (decision.effect == "allow") == (not decision.reasons)
-    assert decision.effect == "allow" or not decision.charges
+    assert decision.effect == "allow" or decision.awaits_approval or not decision.charges
     if decision.effect == "hide":
         assert not visible(policy, name)
 

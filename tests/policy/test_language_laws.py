@@ -297,13 +297,14 @@ def model(policy: Json, name: str, arguments: Json) -> str:
             return "deny"
         entry = {}
     action = entry.get("action", "allow")
-    if action != "allow":
-        return "hide" if action == "hide" else "deny"
+    if action in ("deny", "hide"):
+        return str(action)
     common = policy.get("all_tools", {})
     require = entry.get("require", []) + common.get("require", [])
-    refuse = entry.get("deny_if", []) + common.get("deny_if", []) + entry.get("approve_if", [])
+    refuse = entry.get("deny_if", []) + common.get("deny_if", [])
+    ask = entry.get("approve_if", [])
     limits = entry.get("limits", []) + common.get("limits", [])
-    paths = [condition["path"] for rule in require + refuse for condition in rule["conditions"]]
+    paths = [condition["path"] for rule in require + refuse + ask for condition in rule["conditions"]]
     paths += [limit[key] for limit in limits for key in ("cost", "per") if limit.get(key, "tool") != "tool"]
     if any(aliased(path, arguments) for path in paths):
         return "deny"
@@ -311,7 +312,10 @@ def model(policy: Json, name: str, arguments: Json) -> str:
         return "deny"
     if any(rule_answer(rule, arguments, strongest) != NO for rule in refuse):
         return "deny"
-    return "allow" if owed(limits, name, arguments) else "deny"
+    if not owed(limits, name, arguments):
+        return "deny"
+    fires = any(rule_answer(rule, arguments, strongest) != NO for rule in ask)
+    return "ask" if fires or action == "require_approval" else "allow"
 
 
 # The laws
@@ -321,9 +325,31 @@ def model(policy: Json, name: str, arguments: Json) -> str:
 @given(POLICIES, NAMES, ARGUMENTS)
 def test_the_slow_model_agrees(policy: Json, name: str, arguments: Json) -> None:
     decision = judge(policy, name, arguments)
-    assert decision.effect == model(policy, name, arguments)
+    assert ("ask" if decision.awaits_approval else decision.effect) == model(policy, name, arguments)
     assert (decision.effect == "allow") is (not decision.reasons)
-    assert decision.effect == "allow" or not decision.charges
+    assert decision.effect == "allow" or decision.awaits_approval or not decision.charges
+    codes = {reason.code for reason in decision.reasons}
+    assert codes == {"approval_required"} if decision.awaits_approval else "approval_required" not in codes
+
+
+@settings(deadline=None)
+@given(POLICIES, NAMES, ARGUMENTS)
+def test_without_what_asks_a_call_that_awaits_approval_passes_for_the_same_charges(
+    policy: Json, name: str, arguments: Json
+) -> None:
+    asking = judge(policy, name, arguments)
+    tools = policy.get("tools", {})
+    calm = {
+        text: {
+            key: "allow" if value == "require_approval" else value for key, value in tool.items() if key != "approve_if"
+        }
+        for text, tool in tools.items()
+    }
+    decision = judge(policy | {"tools": calm}, name, arguments)
+    if asking.awaits_approval:
+        assert (decision.effect, decision.charges) == ("allow", asking.charges)
+    elif asking.effect == "allow":
+        assert decision == asking
 
 
 @settings(deadline=None)

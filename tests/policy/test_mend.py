@@ -23,7 +23,8 @@ def mended(tool: Json, arguments: Json, **parts: object) -> Change | NoChange:
     call = ToolCall("t", arguments, lambda path: path if path.startswith("/") else f"/home/{path}".removesuffix("/."))
     found = mend(policy, document, call)
     if isinstance(found, Change):
-        assert evaluate(policy, ToolCall("t", found.arguments, call.resolve)).effect == "allow"
+        decision = evaluate(policy, ToolCall("t", found.arguments, call.resolve))
+        assert decision.awaits_approval if found.asked else decision.effect == "allow"
         made: Any = arguments
         for edit in found.edits:
             made = edited(made, edit)
@@ -180,6 +181,32 @@ def test_no_arguments_help_where_the_tool_is_refused(tool: Json, parts: Json) ->
     assert mended(tool, {"a": 1}, **parts) == NoChange(by_name=True)
 
 
+@pytest.mark.parametrize(
+    "asks",
+    [
+        pytest.param({"action": "require_approval"}, id="by its action"),
+        pytest.param({"approve_if": [{"conditions": []}]}, id="by a rule"),
+        pytest.param({"action": "require_approval", "approve_if": deny_if("args.n", "gt", 1)["deny_if"]}, id="by both"),
+    ],
+)
+def test_where_every_call_is_asked_about_a_change_leaves_that_alone(asks: Json) -> None:
+    limit = {"limits": [{"window": 60, "max": 9, "cost": "args.n"}]}
+    for more in (deny_if("args.n", "gt", 5), limit):
+        found = mended(asks | more, {"n": 11})
+        assert isinstance(found, Change)
+        assert found.asked
+        assert [short(edit) for edit in found.edits] == [("set", "n", 5 if "deny_if" in more else 9)]
+        assert mended(asks | more, {"n": 1}) == NoChange(by_name=True)
+
+
+def test_where_some_calls_are_asked_about_a_change_avoids_it() -> None:
+    tool = deny_if("args.n", "gt", 10) | {"approve_if": deny_if("args.n", "gt", 5)["deny_if"]}
+    found = mended(tool, {"n": 11})
+    assert isinstance(found, Change)
+    assert not found.asked
+    assert found.arguments == {"n": 5}
+
+
 def test_a_call_that_passes_needs_no_change() -> None:
     assert mended({}, {"a": 1}) == Change((), {"a": 1})
 
@@ -323,11 +350,18 @@ TOOLS = st.fixed_dictionaries({}, optional={"require": RULES, "deny_if": RULES, 
 def test_a_change_always_passes_and_one_edit_is_never_overlooked(tool: Json, arguments: Json) -> None:
     policy = compile_policy(PolicyFile.model_validate({"version": "1", "tools": {"t": tool}}))
 
+    always = any(not rule["conditions"] for rule in tool.get("approve_if", []))
+
     def passes(changed: Any) -> bool:
-        return evaluate(policy, ToolCall("t", changed)).effect == "allow"
+        decision = evaluate(policy, ToolCall("t", changed))
+        return decision.effect == "allow" or (always and decision.awaits_approval)
 
     found = mended(tool, arguments)
+    if passes(arguments):
+        assert found == (NoChange(by_name=True) if always else Change((), arguments))
+        return
     if isinstance(found, Change):
+        assert found.asked is always
         made: Any = arguments
         for edit in found.edits:
             assert not passes(made)

@@ -87,7 +87,14 @@ def test_text_that_is_no_rate_is_refused(text: str) -> None:
         pytest.param({"require": []}, ("require",), "extra_forbidden", id="an unknown key"),
         pytest.param({"drift": "alow"}, ("drift",), "literal_error", id="no way to treat a tool that changes"),
         pytest.param({"drift": None}, ("drift",), "literal_error", id="none at all"),
-        pytest.param({"approval": {}}, ("approval",), "extra_forbidden", id="a later key"),
+        pytest.param({"approval": []}, ("approval",), "model_type", id="a list of terms"),
+        pytest.param({"approval": {"time": "1s"}}, ("approval", "time"), "extra_forbidden", id="no term of approvals"),
+        pytest.param({"approval": {"remember": "run"}}, ("approval", "remember"), "literal_error", id="no such memory"),
+        pytest.param({"approval": {"via": []}}, ("approval", "via"), IN_OUR_WORDS, id="nobody to answer"),
+        pytest.param({"approval": {"via": "client"}}, ("approval", "via"), "tuple_type", id="one way, not in a list"),
+        pytest.param({"approval": {"via": ["web"]}}, ("approval", "via", 0), "literal_error", id="no way to answer"),
+        pytest.param({"approval": {"timeout": 45}}, ("approval", "timeout"), IN_OUR_WORDS, id="a time without unit"),
+        pytest.param({"approval": {"ttl": None}}, ("approval", "ttl"), IN_OUR_WORDS, id="null for a time"),
         pytest.param({"methods": {"x": True}}, ("methods", "x"), "literal_error", id="no effect"),
         pytest.param(
             {"server_requests": {"ping": "allow"}}, ("server_requests", "ping"), "extra_forbidden", id="another request"
@@ -98,6 +105,30 @@ def test_what_the_format_does_not_know_is_refused(
     parts: dict[str, object], loc: tuple[int | str, ...], kind: str
 ) -> None:
     assert errors(parts) == [(loc, kind)]
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"),
+    [
+        ("0s", 0),
+        ("150ms", 150_000_000),
+        ("45s", 45 * 10**9),
+        ("10m", 600 * 10**9),
+        ("2h", 7200 * 10**9),
+        ("007s", 7 * 10**9),
+    ],
+)
+@pytest.mark.parametrize("key", ["timeout", "ttl", "min_answer"])
+def test_a_time_is_a_whole_number_and_a_unit(key: str, text: str, nanoseconds: int) -> None:
+    document = PolicyFile.model_validate({"version": "1", "approval": {key: text}})
+    assert getattr(document.approval, key) == nanoseconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "45", "s", "-1s", "1.5s", "1d", "1S", " 1s", "1 s", "1s\n", "1m30s", "\u0661s", "1000000000s"]
+)
+def test_text_that_is_no_time_is_refused(text: str) -> None:
+    assert errors({"approval": {"ttl": text}}) == [(("approval", "ttl"), IN_OUR_WORDS)]
 
 
 @pytest.mark.parametrize("most", [True, "7", 10.0, None, -1])
@@ -123,6 +154,7 @@ def test_comments_may_stand_in_every_object() -> None:
             "tools": {"a": {"rate_limit": {"max": 1, "window": 1, **remark}, **remark}, **remark},
             "methods": {"x": "allow", **remark},
             "server_requests": {"roots/list": "deny", **remark},
+            "approval": {"ttl": "1m", **remark},
         }
     )
 

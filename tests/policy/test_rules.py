@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from mcpguard.policy.decision import Decision, ToolCall
+from mcpguard.policy.decision import Decision, Reason, ToolCall
 from mcpguard.policy.evaluate import Policy, Rules, compile_policy, decide, evaluate, visible
 from mcpguard.policy.model import PolicyFile
 
@@ -129,9 +129,72 @@ def test_what_only_a_person_may_allow_says_so_for_every_rule() -> None:
         ("approval_required", "/tools/t/action"),
         ("approval_required", "/tools/t/approve_if/0"),
     ]
-    assert decision.reasons[0].message.startswith("why; a person has to approve this call")
-    assert decision.reasons[1].message.startswith("it costs; a person has to approve this call")
+    assert [reason.message for reason in decision.reasons] == ["why", "it costs"]
+    assert decision.awaits_approval
     assert visible(compiled({"tools": {"t": tool}}), "t")
+
+
+@pytest.mark.parametrize(
+    ("asks", "arguments", "message"),
+    [
+        pytest.param(
+            rule(LARGE),
+            {"amount": 20000},
+            "args.amount is 20000; the rule wants a person to approve more than 10000",
+            id="plain",
+        ),
+        pytest.param(
+            rule(LARGE), {"amount": "1"}, 'args.amount is "1"; the rule compares numbers, with 10000', id="in doubt"
+        ),
+        pytest.param(
+            rule(LARGE, reason="it costs"),
+            {"amount": "1"},
+            'it costs (args.amount is "1"; the rule compares numbers, with 10000)',
+            id="in doubt, with a reason",
+        ),
+        pytest.param(
+            rule(condition("args.branch", "neq", "main")),
+            {},
+            'args.branch is not given; the rule wants a person to approve anything but "main"',
+            id="absent",
+        ),
+        pytest.param(
+            rule(condition("args.memo", "exists", False)),
+            {},
+            "args.memo is not given; the rule wants a person to approve its absence",
+            id="absent, as the rule says",
+        ),
+        pytest.param(rule(), {}, "the policy wants a person to approve every call of this tool", id="every call"),
+    ],
+)
+def test_a_rule_that_asks_says_why(asks: Parts, arguments: Parts, message: str) -> None:
+    decision = judge({"approve_if": [asks]}, arguments)
+    assert decision.awaits_approval
+    assert decision.reasons == (Reason("approval_required", "/tools/t/approve_if/0", message),)
+
+
+@pytest.mark.parametrize(
+    ("stands", "code"),
+    [
+        pytest.param({"require": [rule(MAIN)]}, "require", id="require"),
+        pytest.param({"deny_if": [rule()]}, "deny_if", id="deny_if"),
+        pytest.param({"arguments": {"required": ["memo"]}}, "arguments", id="the schema"),
+        pytest.param({"limits": [{"window": 1, "max": 1, "cost": "args.n"}]}, "arguments", id="an unclear charge"),
+    ],
+)
+@pytest.mark.parametrize("asks", [{"action": "require_approval"}, {"approve_if": [rule()]}], ids=["action", "rule"])
+def test_nobody_is_asked_about_a_call_that_is_refused_anyway(asks: Parts, stands: Parts, code: str) -> None:
+    decision = judge(asks | stands | {"rate_limit": "1/minute"}, {})
+    assert [reason.code for reason in decision.reasons] == [code]
+    assert not decision.awaits_approval
+    assert decision.charges == ()
+
+
+def test_a_call_that_awaits_approval_says_what_it_owes() -> None:
+    limits = [{"counter": "spend", "window": 60, "max": 10, "cost": "args.amount"}]
+    decision = judge({"approve_if": [rule()], "limits": limits}, {"amount": 7})
+    assert decision.awaits_approval
+    assert [(charge.counter, charge.amount) for charge in decision.charges] == [("spend", 7)]
 
 
 def test_an_entry_that_refuses_says_what_else_would_and_meets_no_rule_of_every_tool() -> None:

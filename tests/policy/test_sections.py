@@ -129,6 +129,17 @@ def test_prompts_are_judged_by_their_names() -> None:
     assert visible_prompt(compiled({"default": "allow", "prompts": {}}), "x")
 
 
+@pytest.mark.parametrize(("section", "use"), [("resources", ResourceUse("a:b")), ("prompts", PromptUse("a:b"))])
+def test_a_use_awaits_approval_with_what_it_owes(section: str, use: ResourceUse | PromptUse) -> None:
+    entry = {"action": "require_approval", "limits": [{"window": 60, "max": 3}]}
+    decision = evaluate(compiled({section: {"a:*": entry}}), use)
+    assert decision.awaits_approval
+    assert decision.reasons[0].message == f"the policy wants a person to approve this {section.removesuffix('s')}"
+    assert [charge.rule for charge in decision.charges] == [f"/{section}/a:*/limits/0"]
+    said = evaluate(compiled({section: {"*": entry | {"reason": "it costs"}}}), use)
+    assert said.reasons[0].message == "it costs"
+
+
 def test_uses_owe_their_limits_and_not_those_of_every_tool() -> None:
     limits = {"limits": [{"window": "day", "max": 3, "align": "calendar"}]}
     policy = compiled({"prompts": {"*": limits}, "resources": {"*": limits}, "all_tools": limits})

@@ -14,7 +14,7 @@ from mcpguard.policy.decision import Charge, Reason, ToolCall
 from mcpguard.policy.evaluate import compile_policy, evaluate
 from mcpguard.policy.model import PolicyFile
 from mcpguard.policy.paths import ABSENT, BLOCKED
-from mcpguard.policy.trace import Ask, Trace, trace
+from mcpguard.policy.trace import Trace, trace
 from mcpguard.policy.values import NO, UNSURE, YES
 
 Json = dict[str, Any]
@@ -93,12 +93,11 @@ def test_a_trace_agrees_with_the_judgement(policy: Json, name: str, arguments: J
     decision = evaluate(compiled, call)
     found = trace(compiled, document, call)
     assert found.decision == decision
-    assert found.reasons[: len(decision.reasons)] == decision.reasons
+    assert found.reasons == found.over + decision.reasons
     assert (found.effect == "allow") is (not found.reasons)
-    if found.effect == decision.effect == "allow":
-        assert found.charges == decision.charges
-    elif not found.ask:
-        assert not found.charges
+    assert found.charges == (() if found.over else decision.charges)
+    assert bool(found.asks) is (decision.awaits_approval and not found.over)
+    assert decision.effect == "allow" or decision.awaits_approval or not (found.charges or found.over)
     (decides,) = [each for each in found.names if each.decides]
     assert decides.rule == decision.entry
     # What stands in the way by the trace is just what is refused with, each in its turn.
@@ -114,6 +113,9 @@ def test_a_trace_agrees_with_the_judgement(policy: Json, name: str, arguments: J
     assert set(reasons) <= {*standing, *aliased, *(each.rule for each in found.limits if each.owed is None)}
     if decision.effect == "allow":
         assert not asking
+    if decision.awaits_approval:
+        assert not standing
+        assert [reason.rule for reason in decision.reasons if reason.rule != f"{decision.entry}/action"] == asking
 
 
 @given(CONDITIONS, ARGUMENTS, st.sampled_from(["require", "deny_if"]))
@@ -268,38 +270,44 @@ def test_what_not_even_an_empty_counter_admits_is_refused(tool: Json, arguments:
 
 
 @pytest.mark.parametrize(
-    ("tool", "ask"),
+    ("tool", "asks"),
     [
         pytest.param(
             {"action": "require_approval", "reason": "a person looks"},
-            Ask("/tools/t/action", "a person looks"),
+            [("/tools/t/action", "a person looks")],
             id="why",
         ),
         pytest.param(
             {"action": "require_approval"},
-            Ask("/tools/t/action", "the policy asks a person about every call of this tool"),
+            [("/tools/t/action", "the policy wants a person to approve this tool")],
             id="no word of why",
         ),
         pytest.param(
-            {"approve_if": [{"conditions": [condition("args.a", "gt", one)]} for one in (9, 1)]},
-            Ask("/tools/t/approve_if/1", "args.a is 5; the rule wants a person to look at more than 1"),
-            id="a rule",
+            {"approve_if": [{"conditions": [condition("args.a", "gt", one)]} for one in (9, 1, 2)]},
+            [
+                ("/tools/t/approve_if/1", "args.a is 5; the rule wants a person to approve more than 1"),
+                ("/tools/t/approve_if/2", "args.a is 5; the rule wants a person to approve more than 2"),
+            ],
+            id="rules",
         ),
     ],
 )
-def test_a_call_that_lacks_only_an_approval_shows_who_asks_and_what_it_will_be_charged(tool: Json, ask: Ask) -> None:
+def test_a_call_that_lacks_only_an_approval_shows_who_asks_and_what_it_will_be_charged(
+    tool: Json, asks: list[tuple[str, str]]
+) -> None:
     found = of_tool(tool | {"rate_limit": "3/minute"}, {"a": 5})
     assert found.effect == "deny"
-    assert found.ask == ask
+    assert [(reason.rule, reason.message) for reason in found.asks] == asks
     assert [charge.rule for charge in found.charges] == ["/tools/t/rate_limit"]
 
 
 def test_nobody_is_asked_about_a_call_that_could_not_pass() -> None:
     found = of_tool({"action": "require_approval", "rate_limit": "0/minute"}, {})
-    assert [reason.code for reason in found.reasons] == ["approval_required", "rate_limited"]
-    assert found.ask is None
-    refused = of_tool({"action": "require_approval"} | ruled("deny_if"), {})
-    assert refused.ask is None
+    assert [reason.code for reason in found.reasons] == ["rate_limited", "approval_required"]
+    assert (found.asks, found.charges) == ((), ())
+    refused = of_tool({"action": "require_approval", "rate_limit": "1/minute"} | ruled("deny_if"), {})
+    assert [reason.code for reason in refused.reasons] == ["deny_if"]
+    assert (refused.asks, refused.charges) == ((), ())
 
 
 def test_a_schema_shows_its_problem() -> None:

@@ -143,6 +143,20 @@ def test_a_tool_that_was_not_shown_while_tools_might_change_is_still_one_that_ch
     assert definitions.fault("t") == ""
 
 
+def test_the_text_of_a_definition_is_what_is_known_of_it_byte_by_byte() -> None:
+    definitions = Definitions()
+    assert definitions.text_of("t") is None
+    first, second = '{ "name":"t", "n":1.10 }', '{"name":"t","n":2}'
+    see(definitions, '{"name":"a"}', first, '{"name":"z"}')
+    assert definitions.text_of("t") == first.encode()
+    see(definitions, second)
+    assert definitions.text_of("t") == first.encode()
+    definitions.permit(permitted=True)
+    see(definitions, second)
+    assert definitions.text_of("t") == second.encode()
+    assert definitions.text_of("z") == b'{"name":"z"}'
+
+
 def test_the_state_is_another_one_after_every_change_of_what_is_known() -> None:
     definitions = Definitions()
     states = [definitions.state]

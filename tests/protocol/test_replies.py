@@ -88,6 +88,47 @@ def test_an_error_has_data_only_if_there_is_some() -> None:
     assert json.loads(replies.error(7, -1, "no", {}))["error"]["data"] == {}
 
 
+def test_a_question_is_a_form_with_one_choice_that_any_client_can_show() -> None:
+    params = replies.question("may it?", ["deny", "allow"])
+    assert params["message"] == "may it?"
+    assert params["requestedSchema"]["required"] == ["decision"]
+    assert params["requestedSchema"]["properties"]["decision"]["type"] == "string"
+    assert params["requestedSchema"]["properties"]["decision"]["enum"] == ["deny", "allow"]
+    assert "mode" not in params
+    assert json.loads(replies.ask_client("mcpguard-1", params)) == {
+        "jsonrpc": "2.0",
+        "id": "mcpguard-1",
+        "method": "elicitation/create",
+        "params": params,
+    }
+    assert json.loads(replies.ask_in_result(7, params, "sealed")) == {
+        "jsonrpc": "2.0",
+        "id": 7,
+        "result": {
+            "resultType": "input_required",
+            "inputRequests": {"mcpguard/approval": {"method": "elicitation/create", "params": params}},
+            "requestState": "sealed",
+        },
+    }
+
+
+def test_a_question_that_is_not_to_be_answered_any_more_is_cancelled() -> None:
+    assert json.loads(replies.cancelled("mcpguard-1", "too late")) == {
+        "jsonrpc": "2.0",
+        "method": "notifications/cancelled",
+        "params": {"requestId": "mcpguard-1", "reason": "too late"},
+    }
+
+
+@pytest.mark.parametrize("token", ["t", 0])
+def test_progress_grows_and_stays_below_what_a_server_would_say(token: Any) -> None:
+    said = [json.loads(replies.progress(token, count, "waiting")) for count in (1, 2, 9)]
+    assert {message["method"] for message in said} == {"notifications/progress"}
+    assert [message["params"] for message in said] == [
+        {"progressToken": token, "progress": progress, "message": "waiting"} for progress in (0.001, 0.002, 0.009)
+    ]
+
+
 def test_a_silent_server_is_answered_for_as_one_that_does_not_know_the_method() -> None:
     assert json.loads(replies.no_probe_answer("p"))["error"] == {
         "code": -32601,

@@ -574,7 +574,8 @@ def test_an_overlong_line_that_shows_no_id_in_flight_ends_the_session(line: Over
     talk = Conversation(waiting=True)
     talk.client(request(1, "ping"))
     talk.client(call(3, "t"))
-    assert talk.server(line) == [noted("overlong"), to_client(error(1, -32603)), to_client(error(3, -32603))]
+    errors = [to_client(error(1, -32603)), to_client(error(3, -32603))]
+    assert talk.server(line) == [noted("overlong"), *errors, ("abandoned", 3)]
     assert talk.session.ended
     assert talk.decide() == [ended("cancelled")]
     assert talk.server(result(1)) == []
@@ -874,10 +875,42 @@ def input_required(id_: Any, method: str = ROOTS, **params: Any) -> Json:
 def test_a_modern_server_asks_through_its_results() -> None:
     talk = Conversation()
     talk.client(modern(call(1, "t"), roots={}))
-    assert talk.server(input_required(1)) == [to_client(input_required(1)), ended("ok")]
-    again = modern(call(2, "t", inputResponses={"one": {}}, requestState="opaque"), roots={})
+    sealed = input_required(1)
+    sealed["result"]["requestState"] = "sealed t opaque"
+    assert talk.server(input_required(1)) == [to_client(sealed), ended("input_required")]
+    again = modern(call(2, "t", inputResponses={"one": {}}, requestState="sealed t opaque"), roots={})
     assert talk.client(again) == [to_server(again)]
     assert len(talk.judged) == 2
+    assert talk.judged[1].retry is not None
+    assert (talk.judged[1].retry.state, talk.judged[1].retry.responses) == ("sealed t opaque", {"one": {}})
+
+
+def test_every_answer_that_asks_for_another_round_has_a_state_even_if_the_server_gave_none() -> None:
+    talk = Conversation()
+    talk.client(modern(request(1, "prompts/get", name="p"), roots={}))
+    answer = result(1, resultType="input_required", inputRequests={"one": {"method": ROOTS, "params": {}}})
+    sealed = result(1, **answer["result"], requestState="sealed p None")
+    assert talk.server(answer) == [to_client(sealed), ended("input_required")]
+
+
+def test_a_state_that_is_no_text_is_an_error_to_the_client() -> None:
+    talk = Conversation()
+    talk.client(modern(call(1, "t")))
+    answer = result(1, resultType="input_required", requestState={"a": 1})
+    assert talk.server(answer) == [noted("malformed"), to_client(error(1, -32603)), ended("error")]
+
+
+@pytest.mark.parametrize("params", [{"requestState": 7}, {"inputResponses": []}])
+def test_a_round_of_another_shape_is_refused(params: Json) -> None:
+    talk = Conversation()
+    assert talk.client(modern(call(1, "t", **params))) == [noted("malformed"), to_client(error(1, -32602))]
+
+
+def test_before_the_2026_revision_an_answer_is_not_sealed() -> None:
+    talk = shaken()
+    talk.client(call(1, "t"))
+    answer = result(1, content=[], requestState="s")
+    assert talk.server(answer) == [to_client(answer), ended("ok")]
 
 
 @pytest.mark.parametrize(
@@ -922,7 +955,8 @@ def test_a_modern_server_may_ask_for_nothing(asks: Json) -> None:
     talk = Conversation()
     talk.client(modern(call(1, "t")))
     answer = result(1, resultType="input_required", requestState="s", **asks)
-    assert talk.server(answer)[0] == to_client(answer)
+    sealed = result(1, resultType="input_required", requestState="sealed t s", **asks)
+    assert talk.server(answer)[0] == to_client(sealed)
 
 
 @pytest.mark.parametrize("of_the_newer_revision", [False, True])
@@ -1085,9 +1119,219 @@ def test_what_is_being_judged_at_the_end_is_answered_once_and_never_sent() -> No
     talk = shaken(waiting=True, roots={})
     talk.client(call(1, "t"))
     talk.server(request(7, ROOTS))
-    assert talk.ends() == [to_client(error(1, -32603))]
+    assert talk.ends() == [to_client(error(1, -32603)), ("abandoned", 1)]
     assert talk.decide() == [ended("cancelled")]
     assert talk.decide() == [ended("cancelled")]
+
+
+# What the guard asks the client itself
+
+OURS = "mcpguard-1"
+OUR_QUESTION = request(OURS, ELICITATION, message="may it pass?")
+
+
+def wondering() -> Conversation:
+    """Give a conversation in which the guard asks its client about the call 1."""
+    talk = shaken(waiting=True, elicitation={})
+    talk.client(call(1, "t"))
+    commands = talk.session.ask(talk.ticket(), OURS, encode(OUR_QUESTION))
+    assert talk.told(commands) == [to_client(OUR_QUESTION)]
+    return talk
+
+
+def test_the_answer_to_a_question_of_the_guard_s_own_is_for_the_guard_alone_and_comes_once() -> None:
+    talk = wondering()
+    answer = result(OURS, action="accept", content={})
+    assert talk.client(answer) == [("replied", 1, {"action": "accept", "content": {}})]
+    assert talk.client(answer) == [noted("unmatched_answer")]
+    assert talk.decide() == [to_server(call(1, "t"))]
+
+
+def test_an_error_is_an_answer_without_a_result() -> None:
+    assert wondering().client(failure(OURS)) == [("replied", 1, None)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"jsonrpc":"2.0","id":"mcpguard-1","result":{"action":"accept","action":"decline"}}\n',
+        b'{"jsonrpc":"2.0","id":"mcpguard-1","result":7}\n',
+        b'{"jsonrpc":"2.0","id":"mcpguard-1","result":{},"error":{}}\n',
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_one_without_a_result(line: bytes) -> None:
+    talk = wondering()
+    assert talk.client(line) == [noted("malformed"), ("replied", 1, None)]
+    assert talk.client(result(OURS)) == [noted("unmatched_answer")]
+
+
+def test_an_answer_that_is_too_long_is_one_without_a_result() -> None:
+    line = overlong(b'{"jsonrpc":"2.0","id":"mcpguard-1","result":{"x":"')
+    assert wondering().client(line) == [noted("overlong"), ("replied", 1, None)]
+
+
+@pytest.mark.parametrize("id_", ["mcpguard-2", "mcpguard-", "MCPGUARD-1", 1])
+def test_an_answer_under_another_id_is_dropped(id_: Any) -> None:
+    talk = wondering()
+    assert talk.client(result(id_, action="accept")) == [noted("unmatched_answer")]
+    assert talk.client(result(OURS)) == [("replied", 1, {})]
+
+
+def test_a_question_is_withdrawn_once_and_its_late_answer_dropped() -> None:
+    talk = wondering()
+    (happened,) = talk.told(talk.session.withdraw_question(OURS))
+    assert happened == to_client(noticed("cancelled", requestId=OURS, reason="it was answered elsewhere, or too late"))
+    assert talk.session.withdraw_question(OURS) == []
+    assert talk.client(result(OURS, action="accept")) == [noted("unmatched_answer")]
+
+
+def test_a_server_can_neither_answer_nor_cancel_a_question_of_the_guard_s_own() -> None:
+    talk = wondering()
+    assert talk.server(result(OURS, action="accept")) == [noted("unmatched_answer")]
+    assert talk.server(cancelled(OURS)) == []
+    asked = request(OURS, ELICITATION)
+    assert talk.server(asked) == []
+    assert talk.client(result(OURS)) == [("replied", 1, {})]
+
+
+def test_at_the_end_a_question_is_withdrawn() -> None:
+    talk = wondering()
+    withdrawn = noticed("cancelled", requestId=OURS, reason="it was answered elsewhere, or too late")
+    assert talk.ends() == [to_client(error(1, -32603)), ("abandoned", 1), to_client(withdrawn)]
+    assert talk.client(result(OURS, action="accept")) == [noted("unmatched_answer")]
+
+
+def test_a_request_that_waits_can_be_answered_with_a_line_of_the_guard_s_own_once() -> None:
+    talk = Conversation(waiting=True)
+    talk.client(modern(call(1, "t")))
+    asked = result(1, resultType="input_required")
+    assert talk.told(talk.session.answer(talk.ticket(), encode(asked))) == [to_client(asked)]
+    assert talk.session.answer(talk.ticket(), encode(asked)) == []
+    assert talk.decide() == [ended("cancelled")]
+    assert talk.client(call(1, "t")) == []
+    assert talk.session.in_flight == 1
+
+
+def test_when_the_client_is_gone_what_waits_for_a_verdict_is_forgotten_and_what_is_sent_is_not() -> None:
+    talk = Conversation(waiting=True)
+    talk.client(call(1, "t"))
+    talk.decide()
+    talk.client(call(2, "t"))
+    assert [entry.id for entry in talk.session.withdraw_waiting()] == [2]
+    assert talk.session.withdraw_waiting() == []
+    assert talk.decide() == [ended("cancelled")]
+    assert talk.server(result(1)) == [to_client(result(1)), ended("ok")]
+
+
+def test_what_was_refused_waits_no_more_and_another_verdict_about_it_spares_its_id() -> None:
+    talk = Conversation(waiting=True)
+    talk.client(call(1, "t"))
+    (first,) = talk.asked
+    assert talk.decide(Verdict(admitted=False)) == [to_client(refused(1))]
+    talk.client(request(1, "ping"))
+    for admitted in (False, True):
+        commands = talk.session.resolve(first.ticket, Verdict(admitted=admitted))
+        assert talk.told(commands) == ([ended("cancelled")] if admitted else [])
+    assert talk.session.answer(first.ticket, b"{}\n") == []
+    assert talk.server(result(1)) == [to_client(result(1))]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "declared"),
+    [
+        ({"elicitation": {}}, True),
+        ({"elicitation": {"form": {}}}, True),
+        ({"elicitation": {"url": {}, "form": {}}}, True),
+        ({"elicitation": {"url": {}}}, False),
+        ({"elicitation": True}, False),
+        ({"roots": {}}, False),
+        ({}, False),
+    ],
+)
+def test_whether_a_client_can_be_asked_is_said_in_its_handshake_or_in_the_request(
+    capabilities: Json, declared: bool
+) -> None:
+    early, late = shaken(waiting=True, **capabilities), Conversation(waiting=True)
+    early.client(call(1, "t"))
+    late.client(modern(call(1, "t"), **capabilities))
+    assert early.session.declares(early.ticket(), ELICITATION) is declared
+    assert late.session.declares(late.ticket(), ELICITATION) is declared
+    # What the handshake said is nothing to a request of the newer revision, and the other way round.
+    early.client(modern(call(2, "t")))
+    late.client(call(2, "t"))
+    assert early.session.declares(early.ticket(), ELICITATION) is False
+    assert late.session.declares(late.ticket(), ELICITATION) is False
+
+
+def test_a_tool_s_definition_is_what_a_list_showed_first_or_last_where_it_may_change() -> None:
+    for drift, known in ((False, b'{"name":"t"}'), (True, b'{"name":"t","x":1}')):
+        talk = Conversation(Policy(drift=drift))
+        assert talk.session.definition("t") is None
+        for number, item in enumerate(({"name": "t"}, {"name": "t", "x": 1})):
+            talk.client(request(number, "tools/list"))
+            talk.server(result(number, tools=[item]))
+        assert talk.session.definition("t") == known
+        assert talk.session.definition("u") is None
+
+
+def test_what_lists_show_against_a_request_is_known_while_it_waits() -> None:
+    talk = Conversation(waiting=True)
+    talk.client(call(1, "t"))
+    (consult,) = talk.asked
+    assert consult.fault is None
+    assert talk.session.fault(consult) is None
+    talk.client(request(2, "tools/list"))
+    talk.server(result(2, tools=[{"name": "t"}, {"name": "t", "x": 1}]))
+    fault = talk.session.fault(consult)
+    assert fault is not None
+    assert fault[0] == "malformed"
+
+
+@pytest.mark.parametrize("token", ["t", 0, -1])
+def test_where_a_client_wants_to_hear_of_progress_is_told(token: Any) -> None:
+    talk = Conversation()
+    talk.client(call(1, "t", _meta={"progressToken": token}))
+    assert talk.judged[0].progress_token == token
+
+
+@pytest.mark.parametrize(
+    "meta", [None, 1, {}, {"progressToken": None}, {"progressToken": True}, {"progressToken": 1.5}]
+)
+def test_what_is_no_token_is_none(meta: Any) -> None:
+    talk = Conversation()
+    talk.client(call(1, "t", _meta=meta))
+    assert talk.judged[0].progress_token is None
+
+
+def test_a_round_of_a_call_of_the_newer_revision_is_never_taken_the_short_way() -> None:
+    talk = Conversation(shortcuts=True)
+    talk.client(modern(call(1, "t")))
+    assert talk.carried == 1
+    answer = result(1, resultType="input_required", requestState="s")
+    assert talk.server(answer) == [
+        to_client(result(1, resultType="input_required", requestState="sealed t s")),
+        ended("input_required"),
+    ]
+    talk.client(modern(call(2, "t", requestState="sealed t s")))
+    talk.client(modern(call(3, "t", inputResponses={})))
+    assert talk.carried == 1
+    assert [(consult.retry.state, consult.retry.responses) for consult in talk.judged if consult.retry] == [
+        ("sealed t s", {}),
+        (None, {}),
+    ]
+
+
+def test_a_call_of_the_older_era_that_takes_the_short_way_keeps_no_arguments() -> None:
+    talk = Conversation(shortcuts=True)
+    talk.client(call(1, "t", _meta={"progressToken": 1}))
+    assert talk.carried == 1
+    assert not hasattr(talk.session._requests[1], "arguments")
+
+
+def test_before_the_2026_revision_nothing_is_a_round() -> None:
+    talk = shaken()
+    talk.client(call(1, "t", requestState="s", inputResponses={}))
+    assert talk.judged[0].retry is None
 
 
 # Too much at once

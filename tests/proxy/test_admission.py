@@ -16,6 +16,7 @@ from mcpguard.stores.audit import Recorder
 from mcpguard.stores.counters import MemoryCounters
 from mcpguard.stores.files import load_policy
 from support import write_policy
+from support.verdicts import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ def test_what_is_admitted_and_what_is_written_is_the_same_either_way(make: Calla
     long, short = make(), make()
     long_journal, short_journal = Journal(), Journal()
     for id_, (tool, arguments) in enumerate(CALLS):
-        judged = long.consult(Consult(entry(id_, tool), "tool", tool, arguments), long_journal)
+        judged = at_once(long.consult(Consult(entry(id_, tool), "tool", tool, arguments), long_journal))
         ticket = entry(id_, tool)
         before = len(short_journal.lines)
         admitted = short.admit(ticket, arguments, NOW_NS, short_journal)
@@ -130,7 +131,7 @@ def test_a_call_that_never_went_out_costs_nothing(make: Callable[..., Enforcer],
         ticket = entry(1, tool)
         if short:
             return ticket if enforcer.admit(ticket, arguments, NOW_NS, journal) else None
-        verdict = enforcer.consult(Consult(ticket, "tool", tool, arguments), journal)
+        verdict = at_once(enforcer.consult(Consult(ticket, "tool", tool, arguments), journal))
         return ticket if verdict.admitted else None
 
     for tool, arguments, fit in (("few", {}, 2), ("sum", {"n": 4}, 2), ("daily", {}, 1), ("open", {}, 3)):
@@ -151,7 +152,7 @@ def test_a_call_that_is_charged_and_cannot_be_written_down_costs_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "line", None)
         for id_ in range(5):
-            verdict = enforcer.consult(Consult(entry(id_, "few"), "tool", "few", {}), journal)
+            verdict = at_once(enforcer.consult(Consult(entry(id_, "few"), "tool", "few", {}), journal))
             assert verdict.code == "internal"
     assert [enforcer.admit(entry(id_, "few"), {}, NOW_NS, journal) for id_ in (7, 8, 9)] == [True, True, False]
 
@@ -161,7 +162,7 @@ def test_of_the_refused_requests_of_a_server_a_hundred_a_minute_are_written_down
 
     def ask(id_: int, method: str) -> bool:
         ticket = InFlight(UPSTREAM, id_, method, b"", 0)
-        return enforcer.consult(Consult(ticket, "server_request", method), journal).admitted
+        return at_once(enforcer.consult(Consult(ticket, "server_request", method), journal)).admitted
 
     assert not any(ask(id_, f"made/up{id_}") for id_ in range(150))
     enforcer.write_counts(journal)

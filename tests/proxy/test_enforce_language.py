@@ -14,6 +14,7 @@ from mcpguard.protocol.wire import CLIENT
 from mcpguard.proxy.enforce import Enforcer, Journal
 from mcpguard.stores.audit import Recorder
 from mcpguard.stores.counters import MemoryCounters
+from support.verdicts import at_once
 
 if TYPE_CHECKING:
     from mcpguard.policy.decision import Code, Verdict
@@ -42,7 +43,7 @@ def enforcer(parts: dict[str, Any], clocks: Clocks, *, max_keys: int = 10) -> En
 def consult(guard: Enforcer, kind: str, method: str, subject: str, arguments: dict[str, Any] | None = None) -> Verdict:
     ticket = InFlight(CLIENT, 1, method, b"", 1)
     ticket.subject = subject
-    return guard.consult(Consult(ticket, kind, subject, arguments), Journal())
+    return at_once(guard.consult(Consult(ticket, kind, subject, arguments), Journal()))
 
 
 def test_lists_of_each_kind_follow_their_section() -> None:
@@ -124,7 +125,7 @@ def test_the_log_holds_what_the_policy_asks_for(mode: str, part: bytes | None) -
     ticket = InFlight(CLIENT, 1, "tools/call", b"", 1)
     ticket.subject = "t"
     journal = Journal()
-    assert guard.consult(Consult(ticket, "tool", "t", {"n": 3, "who": "ann"}), journal).admitted
+    assert at_once(guard.consult(Consult(ticket, "tool", "t", {"n": 3, "who": "ann"}), journal)).admitted
     (line,) = journal.lines
     assert (b'"arguments":' in line) is (part is not None)
     assert part is None or part in line
@@ -134,7 +135,7 @@ def test_the_log_holds_what_the_policy_asks_for(mode: str, part: bytes | None) -
 def test_whether_tools_may_change_follows_the_policy_in_force() -> None:
     guard = enforcer({}, Clocks())
     assert not guard.permits_drift()
-    guard.replace(compile_policy(PolicyFile.model_validate({"version": "1", "drift": "allow"})))
+    guard.replace(compile_policy(PolicyFile.model_validate({"version": "1", "drift": "allow"})), Journal())
     assert guard.permits_drift()
 
 
@@ -149,7 +150,9 @@ FAULTY: dict[str, Any] = {
 def faulty(kind: str, method: str, subject: str, code: Code) -> Verdict:
     ticket = InFlight(CLIENT, 1, method, b"", 1)
     ticket.subject = subject
-    return enforcer(FAULTY, Clocks()).consult(Consult(ticket, kind, subject, None, (code, "because")), Journal())
+    return at_once(
+        enforcer(FAULTY, Clocks()).consult(Consult(ticket, kind, subject, None, (code, "because")), Journal())
+    )
 
 
 @pytest.mark.parametrize("code", ["drift", "malformed"])

@@ -123,7 +123,7 @@ EVERYTHING_WRONG = """\
   "default": "alow",
   "hide": ["a", 7, "b\\\\c"],
   "list": "everything",
-  "approval": {},
+  "approval": {"tll": "1h", "timeout": 45, "ttl": "1 h", "remember": "tools", "via": ["Client", 7], "min_answer": "1"},
   "all_tools": {"deny_id": []},
   "methods": {"tools/call": "allow", "x": "maybe"},
   "server_requests": {"roots/list": true},
@@ -153,6 +153,7 @@ def test_everything_that_is_wrong_is_said_at_once_and_in_order(tmp_path: Path) -
         "`window` must be `second`, `minute`, `hour`, `day`, `week`, a whole number of seconds, or text like "
         "`90s`, `15m`, `6h`, `7d`, not "
     )
+    time = "must be text like `150ms`, `45s`, `10m` or `2h`, not "
     later = "this release does not enforce "
     assert lines(tmp_path, EVERYTHING_WRONG) == [
         'policy.json:2:14: `version` must be the string `"1"`, not the number `1`',
@@ -161,7 +162,13 @@ def test_everything_that_is_wrong_is_said_at_once_and_in_order(tmp_path: Path) -
         "policy.json:5:17: an entry of `hide` must be a string, not the number `7`",
         "policy.json:5:20: `\\c` escapes nothing; `\\` goes before `*`, `?`, `@` or `\\`",
         "policy.json:6:11: unknown list `everything`; use `callable` or `all`",
-        f"policy.json:7:3: {later}`approval` in a policy yet; take it out to use the policy",
+        "policy.json:7:16: unknown key `tll` in `approval`; did you mean `ttl`?",
+        f"policy.json:7:40: `timeout` {time}the number `45`",
+        f'policy.json:7:51: `ttl` {time}the string `"1 h"`',
+        "policy.json:7:70: unknown remember `tools`; did you mean `tool`?",
+        "policy.json:7:87: unknown entry `Client` of `via`; did you mean `client`?",
+        "policy.json:7:97: an entry of `via` must be `client` or `terminal`, not the number `7`",
+        f'policy.json:7:115: `min_answer` {time}the string `"1"`',
         "policy.json:8:17: unknown key `deny_id` in `all_tools`; did you mean `deny_if`?",
         (
             "policy.json:9:15: `methods` is for methods that the protocol does not know, and it knows `tools/call`: "
@@ -283,7 +290,8 @@ def test_one_thing_wrong_is_one_line(tmp_path: Path, content: str | bytes, expec
             [
                 (
                     "policy.yaml:2:1: unknown key `x` in a policy; it can have `$schema`, `version`, `description`, `default`, "
-                    "`hide`, `all_tools`, `tools`, `resources`, `prompts`, `server_requests`, `methods`, `audit`, `list` and `drift`"
+                    "`hide`, `all_tools`, `tools`, `resources`, `prompts`, `server_requests`, `methods`, "
+                    "`approval`, `audit`, `list` and `drift`"
                 ),
                 "policy.yaml:2:4: anchors have no place in a policy; write the value out",
             ],
@@ -343,6 +351,25 @@ def test_what_is_wrong_with_a_rule_is_said_where_it_stands(tmp_path: Path, tool:
             "unknown key `require` in a resource or prompt; it belongs in a tool or `all_tools`",
             id="a rule where there are no arguments",
         ),
+        pytest.param(
+            '"approval": {"via": []}',
+            "`via` must name who may answer: `client`, `terminal` or both",
+            id="approvals by nobody",
+        ),
+        pytest.param(
+            '"approval": {"via": "terminal"}',
+            '`via` must be a list, not the string `"terminal"`',
+            id="one way to answer, not in a list",
+        ),
+        pytest.param(
+            '"approval": {"action": "deny"}',
+            "unknown key `action` in `approval`; it belongs in a tool or a resource or prompt",
+            id="a key of a tool",
+        ),
+        pytest.param(
+            '"timeout": "45s"', "unknown key `timeout` in a policy; it belongs in `approval`", id="a term of approvals"
+        ),
+        pytest.param('"approval": true', "`approval` must be an object, not `true`", id="approvals in a word"),
         pytest.param('"prompts": {"a": null}', "`a` must be an object, not `null`; write {} to allow it", id="null"),
         pytest.param(
             '"audit": {"argument": "full"}', "unknown key `argument` in `audit`; did you mean `arguments`?", id="audit"
@@ -405,21 +432,24 @@ def test_a_file_that_is_too_big_is_refused(tmp_path: Path) -> None:
 
 def test_notes_say_what_may_surprise(tmp_path: Path) -> None:
     limit = {"window": "day", "max": 1, "scope": "grant"}
-    tools: dict[str, object] = {name: {"limits": [limit]} for name in "abcd"} | {"e": {"action": "require_approval"}}
-    tools["f"] = {"approve_if": [{"conditions": []}]}
+    tools = {name: {"limits": [limit]} for name in "abcd"}
     audit = {"arguments": "full"}
     notes = load(tmp_path, json.dumps({"version": "1", "tools": tools, "audit": audit})).notes
     some = "`/tools/a/limits/0`, `/tools/b/limits/0`, `/tools/c/limits/0` and 1 more"
     assert notes == (
         f"counters live in memory: a window of a day or more starts anew with every run ({some})",
         f"counters live in memory: the scope `grant` reaches no further than one run ({some})",
-        "this release cannot ask a person: what needs approval is refused (`/tools/e`, `/tools/f/approve_if/0`)",
         "the decision log will hold every argument as it was sent (`/audit/arguments`)",
     )
 
 
 def test_a_policy_without_surprises_has_no_notes(tmp_path: Path) -> None:
-    assert load(tmp_path, '{"version": "1", "tools": {"a": {"rate_limit": "1/hour"}}}').notes == ()
+    tools = {
+        "a": {"rate_limit": "1/hour"},
+        "b": {"action": "require_approval"},
+        "c": {"approve_if": [{"conditions": []}]},
+    }
+    assert load(tmp_path, json.dumps({"version": "1", "tools": tools})).notes == ()
 
 
 WORDS = st.sampled_from(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcpguard.policy.decision import Verdict
-from mcpguard.protocol.commands import Abandon, Answered, Consult, Forward, Hold, InFlight, Note, Remember
+from mcpguard.protocol.commands import Abandon, Answered, Consult, Forward, Hold, InFlight, Note, Remember, Replied
 from mcpguard.protocol.session import CAPABILITIES_KEY, VERSION_KEY, Session
 from mcpguard.protocol.wire import CLIENT, UPSTREAM, encode
 
@@ -115,6 +115,9 @@ class Policy:
     def permits_drift(self) -> bool:
         return self.drift
 
+    def seal(self, ticket: InFlight, state: str | None) -> str:
+        return f"sealed {ticket.subject} {state}"
+
     def judge(self, consult: Consult) -> Verdict:
         if consult.fault is not None:
             return Verdict(admitted=False, code=consult.fault[0], text=f"mcpguard: {consult.fault[1]}")
@@ -213,6 +216,8 @@ class Conversation:
                         happened += self.told(self.session.resolve(command.ticket, self.policy.judge(command)))
                 case Abandon():
                     happened.append(("abandoned", command.ticket.id))
+                case Replied():
+                    happened.append(("replied", command.ticket.id, command.result))
                 case Answered():
                     happened.append(ended(command.status))
                 case Note():

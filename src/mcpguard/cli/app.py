@@ -11,6 +11,7 @@ import click
 
 from mcpguard import __version__
 from mcpguard.cli import options
+from mcpguard.cli.approvals import approve, deny, pending
 from mcpguard.cli.bench import bench
 from mcpguard.cli.check import check
 from mcpguard.cli.demo import demo
@@ -49,6 +50,7 @@ def run_command(
     log_optional: bool,
     max_message_bytes: int | None,
     reload: str | None,
+    notify: str | None,
 ) -> None:
     """Run an MCP server behind a policy, over stdio.
 
@@ -59,6 +61,11 @@ def run_command(
 
     if log is not None and no_log:
         raise click.UsageError("--log and --no-log contradict each other.")
+    program = () if notify is None else options.split_words(notify)
+    if notify is not None and not program:
+        raise click.UsageError(
+            "--notify: this cannot be split into a program and its arguments; a quote may be missing."
+        )
     status = run(
         options.RunOptions(
             policy,
@@ -69,6 +76,7 @@ def run_command(
             log_optional=log_optional,
             max_message_bytes=max_message_bytes,
             reload=reload or "tighten",
+            notify=program,
         )
     )
     sys.stderr.flush()
@@ -95,7 +103,7 @@ def _declare_run_options() -> None:
 
 
 _declare_run_options()
-for _command in (validate, explain_command, check, bench, schema, demo, demo_server):
+for _command in (validate, explain_command, check, pending, approve, deny, bench, schema, demo, demo_server):
     app.add_command(_command)
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mcp import Client
+    from mcp.client.session import ClientRequestContext
+    from mcp_types import ElicitRequestParams
     from rich.console import Console
 
 DEADLINE_S = 30.0
@@ -43,16 +45,19 @@ POLICY = f"""\
   "default": "deny",
   "hide": ["wipe_store"],
   "tools": {{
-    "list_patients": {{}}, "get_patient": {{}}, "add_note": {{}},
+    "list_patients": {{}}, "get_patient": {{}},
+    "add_note": {{ "action": "require_approval" }},
     "start_dicom_export_job": {{
       "limits": [{{ "counter": "exports", "window": "minute", "max": 3 }}]
     }},
     "delete_patient": {{
       "action": "deny", "reason": "{REASON}"
     }}
-  }}
+  }},
+  "approval": {{ "min_answer": "0s" }}
 }}
 """
+# A program plays the person here; without `min_answer` an answer this quick counts as none of a person.
 
 CALLS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("get_patient", {"patient_id": "P-1001"}),
@@ -61,8 +66,12 @@ CALLS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("start_dicom_export_job", {"patient_id": "P-1001"}),
     ("start_dicom_export_job", {"patient_id": "P-1001"}),
     ("start_dicom_export_job", {"patient_id": "P-1001"}),
+    ("add_note", {"patient_id": "P-1001", "text": "allergic to latex"}),
+    ("add_note", {"patient_id": "P-1001", "text": "ignore earlier notes"}),
     ("wipe_store", {}),
 )
+PERSON = ("allow once", "deny")
+"""What the person at the client answers, in this order."""
 SNIPPET = """\
 {
   "mcpServers": {
@@ -74,20 +83,28 @@ SNIPPET = """\
   }
 }
 """
-COLOURS = {"agent": "cyan", "server": "green", "guard": "yellow", "yes": "green", "no": "yellow", "0": "bold yellow"}
+COLOURS = {
+    "agent": "cyan",
+    "person": "magenta",
+    "server": "green",
+    "guard": "yellow",
+    "yes": "green",
+    "no": "yellow",
+    "0": "bold yellow",
+}
 
 # The server's tools in its own order, and how the policy treats them.
 TOOLS = {
     "list_patients": "allowed",
     "get_patient": "allowed",
-    "add_note": "allowed",
+    "add_note": "needs approval",
     "start_dicom_export_job": "3 a minute",
     "delete_patient": "denied",
     "wipe_store": "hidden",
 }
 VISIBLE = tuple(tool for tool, treatment in TOOLS.items() if treatment not in {"denied", "hidden"})
 RAN_DIRECT = Counter(tool for tool, _ in CALLS)
-RAN_GUARDED = Counter(get_patient=1, start_dicom_export_job=3)
+RAN_GUARDED = Counter(get_patient=1, start_dicom_export_job=3, add_note=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +120,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What one session showed: the listed tools, the answers in the order of `CALLS`, the tools that really ran."""
+    """What one session showed: the listed tools, the answers in the order of `CALLS`, the tools that really ran, and what the person at
+    the client was asked.
+    """
 
     tools: tuple[str, ...]
     answers: tuple[Answer, ...]
     ran: Counter[str]
+    asked: tuple[str, ...] = ()
 
 
 @click.command()
@@ -166,7 +186,7 @@ def observe() -> tuple[Observed, Observed]:
 
 def broken_promises(direct: Observed, guarded: Observed) -> tuple[str, ...]:
     """Return the promises of `POLICY` that the guard did not keep, each as a sentence."""
-    read, delete, *exports, fourth, wipe = guarded.answers
+    read, delete, *exports, fourth, approved, refused, wipe = guarded.answers
     promises = {
         "the server on its own offers all of its tools": direct.tools == tuple(TOOLS),
         "the agent sees the allowed tools, and only those": guarded.tools == VISIBLE,
@@ -176,6 +196,10 @@ def broken_promises(direct: Observed, guarded: Observed) -> tuple[str, ...]:
         "the fourth export within a minute has to wait": fourth.code == "rate_limited"
         and 0 < fourth.retry_after_ms <= MINUTE_MS,
         "a hidden tool is answered as one that does not exist": wipe.error == UNKNOWN_TOOL,
+        "a person is asked about both notes, and shown what they say": len(guarded.asked) == len(PERSON)
+        and all(arguments["text"] in asked for (_, arguments), asked in zip(CALLS[6:8], guarded.asked, strict=False)),
+        "what the person allows runs": approved == direct.answers[6] and not approved.is_error,
+        "what the person denies is refused": refused.code == "approval_denied",
         "without the guard every call runs": direct.ran == RAN_DIRECT,
         "through the guard only the permitted calls run": guarded.ran == RAN_GUARDED,
     }
@@ -201,15 +225,30 @@ async def _observe_both(
 
 async def _observe_one(command: tuple[str, ...], stderr: TextIO) -> Observed:
     from mcp import Client, StdioServerParameters, stdio_client
+    from mcp_types import ElicitResult
 
     program, *arguments = command
     server = StdioServerParameters(command=program, args=arguments, env=dict(os.environ))
-    async with Client(stdio_client(server, errlog=stderr), mode="legacy", read_timeout_seconds=DEADLINE_S) as client:
+    asked: list[str] = []
+
+    async def be_the_person(
+        context: ClientRequestContext,  # noqa: ARG001 - the SDK calls it so
+        params: ElicitRequestParams,
+    ) -> ElicitResult:
+        asked.append(params.message)
+        return ElicitResult(action="accept", content={"decision": PERSON[len(asked) - 1]})
+
+    async with Client(
+        stdio_client(server, errlog=stderr),
+        mode="legacy",
+        read_timeout_seconds=DEADLINE_S,
+        elicitation_callback=be_the_person,
+    ) as client:
         tools = tuple(tool.name for tool in (await client.list_tools()).tools)
         answers = tuple([await _ask(client, tool, arguments) for tool, arguments in CALLS])
     stderr.seek(0)
     ran = Counter(line.removeprefix(RAN) for line in stderr.read().splitlines() if line.startswith(RAN))
-    return Observed(tools, answers, ran)
+    return Observed(tools, answers, ran, tuple(asked))
 
 
 async def _ask(client: Client, tool: str, arguments: Mapping[str, str]) -> Answer:
@@ -242,22 +281,26 @@ def _tell(console: Console, direct: Observed, guarded: Observed) -> None:
         ("tool", "policy", "agent sees it"),
         [(tool, TOOLS.get(tool, ""), "yes" if tool in guarded.tools else "no") for tool in direct.tools],
     )
+    persons = iter(PERSON[: len(guarded.asked)])
     told = list(zip(CALLS, direct.answers, guarded.answers, strict=True))
     for title, calls in (
         ("3. An allowed call: the server's answer comes back as it is", told[:1]),
         ("4. A denied call: the agent hears why", told[1:2]),
         ("5. A limit: three exports a minute, the fourth has to wait", told[2:6]),
-        ("6. A hidden tool: for the agent it does not exist", told[6:]),
+        ("6. Approvals: a person at the client is asked, sees everything, and decides", told[6:8]),
+        ("7. A hidden tool: for the agent it does not exist", told[8:]),
     ):
         _heading(console, title)
         for (tool, arguments), alone, answer in calls:
             _said(console, "agent", f"{tool} {json.dumps(arguments)}" if arguments else tool)
+            if TOOLS.get(tool) == "needs approval":
+                _said(console, "person", next(persons, "(was not asked)"))
             if answer == alone:
                 _said(console, "server", answer.text)
                 continue
             _said(console, "guard", f"{answer.text} (error {answer.error})" if answer.error else answer.text)
             _said(console, "", f"(without the guard: {alone.text})")
-    _heading(console, "7. What really ran, as the server counted it")
+    _heading(console, "8. What really ran, as the server counted it")
     _table(
         console,
         ("tool", "without the guard", "with the guard"),

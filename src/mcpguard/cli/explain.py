@@ -15,7 +15,7 @@ import click
 
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.policy.compile import pointer
-from mcpguard.policy.decision import Charge, Effect, Reason, ToolCall
+from mcpguard.policy.decision import ApprovalTerms, Charge, Effect, Reason, ToolCall
 from mcpguard.policy.mend import Change, Edit, NoChange, edited, mend
 from mcpguard.policy.operators import UNSET
 from mcpguard.policy.paths import ABSENT, BLOCKED, Place, place_text
@@ -42,6 +42,15 @@ _EFFECTS: Final[Mapping[Effect, str]] = {"allow": "allowed", "deny": "denied", "
 _OUTCOMES: Final[Mapping[Outcome, str]] = {"yes": "green", "no": "none", "unsure": "yellow", "absent": "yellow"}
 _SAID: Final = {YES: "yes", UNSURE: "unsure"}
 _WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}
+_MS: Final = 1_000_000
+_UNITS_NS: Final = {"hour": 3_600_000_000_000, "minute": 60_000_000_000, "second": 1_000_000_000}
+_WAYS: Final[Mapping[frozenset[str], str]] = {
+    frozenset(("client", "terminal")): "In a dialog of the client, or in another terminal: mcpguard approve.",
+    frozenset(
+        ("client",)
+    ): "In a dialog of the client, and nowhere else: under a client without dialogs nobody can approve.",
+    frozenset(("terminal",)): "In another terminal: mcpguard approve.",
+}
 _VERBS: Final = {"require": ("holds", "does not hold"), "deny_if": ("does not fire", "fires")}
 
 
@@ -74,11 +83,12 @@ def explain(
 ) -> None:
     """Say what the policy FILE makes of a call of TOOL, and why.
 
-    Shows every entry and rule that is looked at, what was found in the arguments, and what the call would be charged. For a
-    refused call it looks for the smallest change of the arguments with which it would pass. Nothing is started and nothing is
-    charged: every counter is taken as empty. Relative paths are looked up from the present directory.
+    Shows every entry and rule that is looked at, what was found in the arguments, what the call would be charged, and how a
+    person would be asked about it. For a call that does not pass it looks for the smallest change of the arguments with which
+    it would. Nothing is started, nobody is asked and nothing is charged: every counter is taken as empty. Relative paths are
+    looked up from the present directory.
 
-    Exit status: 0 if the call is allowed, 1 if it is refused, 3 if the policy cannot be used.
+    Exit status: 0 if the call is allowed, 1 if it is refused or needs a person's approval, 3 if the policy cannot be used.
     """
     arguments = _arguments(arguments_text)
     listed = None if tools_file is None else _listed(tools_file)
@@ -95,7 +105,7 @@ def explain(
     change = None if found.effect == "allow" else mend(loaded.policy, loaded.document, call)
     similar = _similar(tool, loaded, listed)
     if as_json:
-        click.echo(_json(_as_json(found, change, listed, similar)))
+        click.echo(_json(_as_json(found, loaded.policy.approval, change, listed, similar)))
     else:
         _Report(_console(), arguments).tell(found, change, listed, similar, loaded)
     context.exit(ExitCode.OK if found.effect == "allow" else ExitCode.FINDINGS)
@@ -179,14 +189,18 @@ def _similar(tool: str, loaded: LoadedPolicy, listed: list[str] | None) -> list[
 
 
 def _as_json(
-    found: Trace, change: Change | NoChange | None, listed: list[str] | None, similar: list[str]
+    found: Trace,
+    terms: ApprovalTerms,
+    change: Change | NoChange | None,
+    listed: list[str] | None,
+    similar: list[str],
 ) -> dict[str, object]:
     return {
         "tool": found.tool,
         "effect": found.effect,
         "entry": found.decision.entry,
         "reasons": [{"rule": reason.rule, "code": reason.code, "message": reason.message} for reason in found.reasons],
-        "ask": None if found.ask is None else {"rule": found.ask.rule, "reason": found.ask.reason},
+        "ask": _ask_as_json(found.asks[0], terms) if found.asks else None,
         "charges": [_charge_as_json(charge) for charge in found.charges],
         "looked_at": {
             "names": [_name_as_json(name) for name in found.names],
@@ -199,6 +213,17 @@ def _as_json(
         "smallest_change": _change_as_json(change),
         **({} if listed is None else {"listed": found.tool in listed}),
         "did_you_mean": similar,
+    }
+
+
+def _ask_as_json(first: Reason, terms: ApprovalTerms) -> dict[str, object]:
+    return {
+        "rule": first.rule,
+        "reason": first.message,
+        "via": sorted(terms.via),
+        "timeout_ms": terms.timeout_ns // _MS,
+        "ttl_ms": terms.ttl_ns // _MS,
+        "remember": terms.remember,
     }
 
 
@@ -267,7 +292,8 @@ def _limit_as_json(limit: LimitTrace) -> dict[str, object]:
 def _change_as_json(change: Change | NoChange | None) -> dict[str, object] | None:
     if not isinstance(change, Change):
         return None
-    return {"edits": [_edit_as_json(edit) for edit in change.edits], "arguments": change.arguments}
+    edits = [_edit_as_json(edit) for edit in change.edits]
+    return {"edits": edits, "arguments": change.arguments, "asked": change.asked}
 
 
 def _edit_as_json(edit: Edit) -> dict[str, object]:
@@ -336,9 +362,10 @@ class _Report:
         similar: list[str],
         loaded: LoadedPolicy,
     ) -> None:
-        effect = found.effect
-        asked = "; only a person's approval is missing" if found.ask else ""
-        self._line(f"{_safe(found.tool)} is {_EFFECTS[effect]}{asked}", style=_COLOURS[effect])
+        if found.asks:
+            self._line(f"{_safe(found.tool)} needs a person's approval", style="bold yellow")
+        else:
+            self._line(f"{_safe(found.tool)} is {_EFFECTS[found.effect]}", style=_COLOURS[found.effect])
         self._line(f"decided by {_safe(found.decision.entry)}", indent=3)
         self._tell_listed(found.tool, listed, similar)
         for reason in found.reasons:
@@ -347,13 +374,12 @@ class _Report:
         self._tell_names(found, loaded)
         self._tell_rules(found)
         self._tell_limits(found)
-        if found.ask:
-            self._heading("A person would have to approve it")
-            self._line(_safe(found.ask.reason), indent=3)
-            self._line(_safe(found.ask.rule), indent=6, style="dim")
+        if found.asks:
+            self._heading("How a person is asked")
+            self._tell_terms(loaded.policy.approval)
         if change is not None:
-            self._heading("The smallest change with which it passes")
-            self._tell_change(change)
+            self._heading(f"The smallest change with which {'nobody is asked' if found.asks else 'it passes'}")
+            self._tell_change(change, asks=bool(found.asks))
 
     def _tell_listed(self, tool: str, listed: list[str] | None, similar: list[str]) -> None:
         meant = f"; did you mean {' or '.join(f'`{_safe(name)}`' for name in similar)}?" if similar else ""
@@ -438,17 +464,34 @@ class _Report:
                     self._line(_safe(reason.message), indent=6)
                 case None:
                     self._verdict(limit.rule, "not looked at: a key could be taken for another", stands=True)
-        if not found.charges and found.effect != "allow":
+        if found.asks:
+            self._line("Looked at before a person is asked, and charged once the call is approved.", indent=3)
+        elif found.effect != "allow":
             self._line("A refused call is not charged.", indent=3)
 
-    def _tell_change(self, change: Change | NoChange) -> None:
+    def _tell_terms(self, terms: ApprovalTerms) -> None:
+        self._line(_WAYS[terms.via], indent=3)
+        if terms.timeout_ns:
+            waits = f"waits {_time(terms.timeout_ns)} for an answer, and is refused without one"
+        else:
+            waits = "does not wait for an answer: it is refused at once"
+        self._line(f"The call {waits}.", indent=3)
+        if terms.ttl_ns:
+            self._line(f"A later approval is for the same call, made again within {_time(terms.ttl_ns)}.", indent=3)
+        if terms.remember == "tool":
+            self._line("The answer may be about later calls that the same rules ask about, too.", indent=3)
+
+    def _tell_change(self, change: Change | NoChange, *, asks: bool) -> None:
         match change:
             case Change():
                 arguments: Mapping[str, object] = self._arguments
                 for edit in change.edits:
                     self._line(_said(edit, arguments), indent=3, style="green")
                     arguments = edited(arguments, edit)
-                self._line("Judged again: allowed. Whether it is what you want, only you can say.", indent=3)
+                outcome = "only a person's approval is missing" if change.asked else "allowed"
+                self._line(f"Judged again: {outcome}. Whether it is what you want, only you can say.", indent=3)
+            case NoChange(by_name=True) if asks:
+                self._line("None: a person is asked about every call of this tool, whatever its arguments.", indent=3)
             case NoChange(by_name=True):
                 self._line("None: the policy refuses every call of this tool, whatever its arguments.", indent=3)
             case NoChange():
@@ -541,6 +584,14 @@ def _value(value: object) -> str:
 
 def _safe(text: str) -> str:
     return printable(text)
+
+
+def _time(nanoseconds: int) -> str:
+    """Write a time in its largest unit that is whole."""
+    for noun, unit in _UNITS_NS.items():
+        if nanoseconds % unit == 0:
+            return _counted(nanoseconds // unit, noun)
+    return f"{nanoseconds // _MS} ms"
 
 
 def _counted(count: int, noun: str) -> str:

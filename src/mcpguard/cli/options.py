@@ -51,13 +51,18 @@ RUN_OPTIONS: Final = (
         "What a change of the policy file does to a run: `tighten` applies it if it provably only tightens, `any` always, `off` never.  "
         "Default: tighten.",
     ),
+    Option(
+        "--notify",
+        "CMD",
+        "Start this program, without a shell, for every call that waits for a person; it reads the call as a line of JSON.",
+    ),
 )
 
 
 class RunOptions:
     """What `run` was told."""
 
-    __slots__ = ("command", "grant", "log", "log_optional", "max_message_bytes", "no_log", "policy", "reload")
+    __slots__ = ("command", "grant", "log", "log_optional", "max_message_bytes", "no_log", "notify", "policy", "reload")
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class RunOptions:
         log_optional: bool = False,
         max_message_bytes: int | None = None,
         reload: str = "tighten",
+        notify: tuple[str, ...] = (),
     ) -> None:
         self.policy = policy
         self.command = command
@@ -79,6 +85,7 @@ class RunOptions:
         self.log_optional = log_optional
         self.max_message_bytes = max_message_bytes
         self.reload = reload
+        self.notify = notify
 
 
 def parse_run(words: list[str]) -> RunOptions | None:
@@ -117,7 +124,8 @@ def parse_run(words: list[str]) -> RunOptions | None:
         if not MIN_MESSAGE_BYTES <= int(size) <= MAX_MESSAGE_BYTES:
             return None
     reload = values.get("reload", "tighten")
-    if reload not in RELOAD_MODES:
+    program = split_words(_text(values, "notify") or "")
+    if reload not in RELOAD_MODES or ("notify" in values and not program):
         return None
     return RunOptions(
         str(values["policy"]),
@@ -128,7 +136,22 @@ def parse_run(words: list[str]) -> RunOptions | None:
         log_optional="log_optional" in values,
         max_message_bytes=int(size) if size is not None else None,
         reload=str(reload),
+        notify=program,
     )
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """Split a command as a shell would, quotes and backslashes understood and nothing else; empty if it names no program."""
+    if text.isascii() and text.isprintable() and not any(mark in text for mark in "'\"\\"):
+        return tuple(text.split())
+    # Not for the plain words that most commands are: it takes as long to import as all of ours.
+    import shlex
+
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError:
+        return ()
+    return words if words and words[0] else ()
 
 
 def _text(values: dict[str, str | bool], key: str) -> str | None:

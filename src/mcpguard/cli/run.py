@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from mcpguard.cli.options import RunOptions
     from mcpguard.policy.evaluate import Policy
+    from mcpguard.proxy.approval import Question
+    from mcpguard.proxy.clerk import RunClerk
     from mcpguard.proxy.enforce import Enforcer
     from mcpguard.proxy.guard import Guard
     from mcpguard.proxy.reload import Reloader, Signature
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from mcpguard.stores.files import LoadedPolicy
     from mcpguard.stores.silence import SilenceMemory
 
-    _Loaded: TypeAlias = tuple[Enforcer, LoadedPolicy, Signature]
+    _Loaded: TypeAlias = tuple[Enforcer, LoadedPolicy, Signature, RunClerk]
 
 
 def run(options: RunOptions) -> int:
@@ -73,7 +75,7 @@ def _run(options: RunOptions, guard: Guard, signals: Signals, command: tuple[str
     if not guard.await_policy(loading.is_over):
         return guard.run(lambda _: None)
     try:
-        enforcer, loaded, seen = loading.result()
+        enforcer, loaded, seen, clerk = loading.result()
     except PolicyError as error:
         more = len(error.findings) - 1
         rest = f" (and {more} more: mcpguard validate {options.policy})" if more else ""
@@ -91,10 +93,13 @@ def _run(options: RunOptions, guard: Guard, signals: Signals, command: tuple[str
         loaded,
         options.reload,
         seen=seen,
-        apply=lambda changed: guard.replace_policy(lambda: enforcer.replace(changed.policy)),
+        apply=lambda changed: guard.replace_policy(lambda journal: enforcer.replace(changed.policy, journal)),
         tell=guard.tell,
     )
-    return guard.run(_Watch(memory, guard, reloader).look, LOOK_EVERY_S if options.reload != "off" else None)
+    try:
+        return guard.run(_Watch(memory, guard, reloader).look, LOOK_EVERY_S if options.reload != "off" else None)
+    finally:
+        clerk.close()
 
 
 class _Loading:
@@ -135,12 +140,15 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> _L
     from pathlib import Path
 
     from mcpguard.policy.evaluate import closed_sections
+    from mcpguard.proxy.approval import Approvals
+    from mcpguard.proxy.clerk import RunClerk
     from mcpguard.proxy.enforce import Enforcer
     from mcpguard.proxy.guard import boot_clock
     from mcpguard.proxy.links import resolver
     from mcpguard.proxy.reload import signature
     from mcpguard.stores.counters import MemoryCounters
     from mcpguard.stores.files import load_policy
+    from mcpguard.stores.masking import mask_command
 
     seen = signature(Path(options.policy))
     loaded = load_policy(Path(options.policy))
@@ -151,6 +159,23 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> _L
         guard.stderr.say(
             f"{options.policy} closes {', '.join(closed)} (default: deny); what it names is open, all else is refused"
         )
+    clerk = RunClerk(
+        guard.relay,
+        guard.session,
+        {
+            "policy": str(Path(options.policy).absolute()),
+            "server": mask_command(command),
+            "grant": options.grant,
+        },
+        name=session_id,
+        program=options.notify,
+        complain=guard.stderr.say,
+    )
+
+    def record(question: Question, status: str, now_ns: int, by: str) -> None:
+        enforcer.record_approval(question, status, now_ns, by)
+
+    approvals = Approvals(guard.session, prepare_terminal=clerk.open, announce=clerk.announce, record=record)
     enforcer = Enforcer(
         loaded.policy,
         MemoryCounters(),
@@ -163,8 +188,9 @@ def _enforcer(options: RunOptions, guard: Guard, command: tuple[str, ...]) -> _L
         log_optional=options.log_optional,
         complain=guard.stderr.say,
         resolve=resolver(str(Path.cwd())),
+        approvals=approvals,
     )
-    return enforcer, loaded, seen
+    return enforcer, loaded, seen, clerk
 
 
 def _log(

@@ -39,6 +39,7 @@ def check_policy(document: PolicyFile) -> tuple[CheckFinding, ...]:
             _about_rules(document),
             shadowed_limits(document),
             _about_windows(document),
+            _about_approvals(document),
             _about_patterns(document),
         )
     )
@@ -88,7 +89,8 @@ def _unreached(document: PolicyFile) -> Iterator[CheckFinding]:
             for kind in ("limits", "rate_limit"):
                 if getattr(tool, kind):
                     yield CheckFinding("dead-limit", f"{here}/{kind}", f"`{kind}` {why}")
-        elif tool.action == "require_approval" and tool.approve_if:
+        elif tool.action == "require_approval" and tool.approve_if and document.approval.remember == "call":
+            # Where answers are remembered, they hold for calls that the same rules ask about.
             why = '`approve_if` adds nothing: "action": "require_approval" asks about every call'
             yield CheckFinding("dead-rule", f"{here}/approve_if", why)
     for section in ("resources", "prompts"):
@@ -206,6 +208,25 @@ def _about_windows(document: PolicyFile) -> Iterator[CheckFinding]:
     if long:
         why = f"counters live in memory: a window of a day or more starts anew with every run ({named(long)})"
         yield CheckFinding("long-window", long[0], why)
+
+
+def _about_approvals(document: PolicyFile) -> Iterator[CheckFinding]:
+    if "approval" not in document.model_fields_set:
+        return
+    if not _asks_anybody(document):
+        why = '`approval` says how a person is asked, and nothing asks: no "require_approval", no `approve_if`'
+        yield CheckFinding("unused-approval", "/approval", why)
+    elif "terminal" not in document.approval.via:
+        why = "under a client that cannot show its user a dialog nobody can approve: `terminal` is not in `via`"
+        yield CheckFinding("client-only-approval", "/approval/via", why)
+
+
+def _asks_anybody(document: PolicyFile) -> bool:
+    for tool in document.tools.values():
+        if tool.action == "require_approval" or (tool.action == "allow" and tool.approve_if):
+            return True
+    uses = chain((document.resources or {}).values(), (document.prompts or {}).values())
+    return any(use.action == "require_approval" for use in uses)
 
 
 def _about_patterns(document: PolicyFile) -> Iterator[CheckFinding]:

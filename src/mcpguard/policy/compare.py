@@ -15,7 +15,7 @@ from mcpguard.policy.match import Pattern, compile_pattern, overlap
 from mcpguard.policy.model import PlainLimit, PolicyFile, RateLimit, Rule, Tool, Use
 
 if TYPE_CHECKING:
-    from mcpguard.policy.model import ApprovalRule, Effect, ServerRequests
+    from mcpguard.policy.model import Approval, ApprovalRule, Effect, ServerRequests
 
 _STRICTNESS: Final = {"allow": 0, "require_approval": 1, "deny": 2, "hide": 3}
 _LOOSER_ACTION: Final = "the action is less strict"
@@ -36,6 +36,7 @@ def loosened(old: PolicyFile, new: PolicyFile) -> tuple[str, ...]:
         *_uses("prompts", old, new),
         *_methods(old, new),
         *_server_requests(old, new),
+        *_approval(old.approval, new.approval),
     )
 
 
@@ -61,14 +62,15 @@ def _tools(old: PolicyFile, new: PolicyFile) -> Iterator[str]:
     for was, now in _successions(old.tools, new.tools):
         held, holds = old.tools.get(was or "", before), new.tools.get(now or "", after)
         place = pointer("tools", now) if now is not None else pointer("tools", was or "")
-        yield from _at_least_as_strict(place, held, holds, same_place=was == now)
+        remembers = new.approval.remember == "tool"
+        yield from _at_least_as_strict(place, held, holds, same_place=was == now, remembers=remembers)
 
 
 def _otherwise_tool(policy: PolicyFile) -> Tool:
     return Tool(action="allow" if policy.default == "allow" else "deny")
 
 
-def _at_least_as_strict(place: str, old: Tool, new: Tool, *, same_place: bool) -> Iterator[str]:
+def _at_least_as_strict(place: str, old: Tool, new: Tool, *, same_place: bool, remembers: bool) -> Iterator[str]:
     if _STRICTNESS[new.action] < _STRICTNESS[old.action]:
         yield f"{place}: {_LOOSER_ACTION}"
         return
@@ -76,7 +78,7 @@ def _at_least_as_strict(place: str, old: Tool, new: Tool, *, same_place: bool) -
         return
     yield from _rules(f"{place}/require", old.require, new.require)
     yield from _rules(f"{place}/deny_if", old.deny_if, new.deny_if)
-    yield from _approvals(f"{place}/approve_if", old, new)
+    yield from _approvals(f"{place}/approve_if", old, new, remembers=remembers)
     if old.arguments is not None and old.arguments != new.arguments:
         yield f"{place}/arguments: the schema is another one"
     yield from _limits(f"{place}/limits", old.limits, new.limits, same_place=same_place)
@@ -162,9 +164,11 @@ def _rules(place: str, old: Sequence[Rule], new: Sequence[Rule]) -> Iterator[str
         yield f"{place}: a rule is gone or is another one"
 
 
-def _approvals(place: str, old: Tool, new: Tool) -> Iterator[str]:
-    # Where a person is asked about every call, no rule needs to ask.
-    if new.action != "require_approval" and _meanings(old.approve_if) - _meanings(new.approve_if):
+def _approvals(place: str, old: Tool, new: Tool, *, remembers: bool) -> Iterator[str]:
+    # Where a person is asked about every call, no rule needs to ask; unless answers are remembered: those hold for calls that
+    # the same rules ask about, and with fewer rules these are more.
+    needless = new.action == "require_approval" and not remembers
+    if not needless and _meanings(old.approve_if) - _meanings(new.approve_if):
         yield f"{place}: a rule is gone or is another one"
 
 
@@ -211,3 +215,16 @@ def _asked(section: ServerRequests, default: Effect) -> dict[str, Effect]:
         "elicitation/create": section.elicitation or "allow",
         "roots/list": section.roots or "allow",
     }
+
+
+def _approval(old: Approval, new: Approval) -> Iterator[str]:
+    """How long a call waits for an answer makes no answer worth more: `timeout` may become what it likes."""
+    if new.ttl > old.ttl:
+        yield "/approval/ttl: an approval holds for longer"
+    if old.remember == "call" and new.remember == "tool":
+        yield "/approval/remember: one answer may be about later calls, too"
+    more = [way for way in new.via if way not in old.via]
+    if more:
+        yield f"/approval/via: the {more[0]} may answer as well"
+    if new.min_answer < old.min_answer:
+        yield "/approval/min_answer: an answer counts that comes sooner"

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, assert_never
 from mcpguard.errors import Finding, PolicyError
 from mcpguard.policy.arguments import SchemaError, Shape, compile_schema
 from mcpguard.policy.charging import AnyLimit, levy
-from mcpguard.policy.decision import Decision, Reason
+from mcpguard.policy.decision import ApprovalTerms, Decision, Reason
 from mcpguard.policy.entries import HIDDEN, Common, Entry, Ruling, compile_rules, constant_decision, pointer
 from mcpguard.policy.match import Pattern, Table, build_table, compile_pattern, conflicts
 from mcpguard.policy.methods import SERVER_REQUESTS
@@ -56,6 +56,7 @@ class Policy:
     prompts: Section
     methods: Table[Effect]
     server_requests: Mapping[str, Effect]
+    approval: ApprovalTerms
     closed_sections: tuple[str, ...]
     document: PolicyFile = field(compare=False, repr=False)
     memo: dict[str, Ruling] = field(default_factory=dict, compare=False, repr=False)
@@ -113,8 +114,20 @@ def compile_policy(document: PolicyFile) -> Policy:
         prompts=_section(document, "prompts", document.prompts, patterns),
         methods=build_table((patterns[text], effect) for text, effect in document.methods.items()),
         server_requests=_server_requests(document),
+        approval=_approval_terms(document),
         closed_sections=tuple(_closed(document)),
         document=document,
+    )
+
+
+def _approval_terms(document: PolicyFile) -> ApprovalTerms:
+    given = document.approval
+    return ApprovalTerms(
+        timeout_ns=given.timeout,
+        ttl_ns=given.ttl,
+        remember=given.remember,
+        via=frozenset(given.via),
+        min_answer_ns=given.min_answer,
     )
 
 

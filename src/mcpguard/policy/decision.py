@@ -106,13 +106,36 @@ class Decision:
 
     `entry` is a JSON Pointer to what decided (`/tools/x`, `/default`, `/hide/0`). An `allow` has no reasons, and its
     `charges` must all be made before the call passes; a refusal has every reason that holds, the first of
-    which is told to the agent, and no charges.
+    which is told to the agent, and no charges, unless it `awaits_approval`.
     """
 
     effect: Effect
     entry: str
     reasons: tuple[Reason, ...] = ()
     charges: tuple[Charge, ...] = ()
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether a person's approval is all that the call lacks: with it, the call passes for these `charges`.
+
+        A refusal all the same, so that whoever asks nobody refuses.
+        """
+        return self.effect == "deny" and bool(self.reasons) and self.reasons[0].code == "approval_required"
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalTerms:
+    """How a person is asked about a call, and for how long an answer counts; times in nanoseconds.
+
+    `timeout_ns` is how long a call is held for an answer, `ttl_ns` how long an approval waits for the call after that, and
+    an answer of a client within `min_answer_ns` is none of a person.
+    """
+
+    timeout_ns: int = 45_000_000_000
+    ttl_ns: int = 600_000_000_000
+    remember: Literal["call", "tool"] = "call"
+    via: frozenset[Literal["client", "terminal"]] = frozenset(("client", "terminal"))
+    min_answer_ns: int = 150_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,7 @@ Ruling: TypeAlias = "Decision | Rules"
 
 REFUSED: Final = "the policy refuses this {0}"
 HIDDEN: Final = "the policy hides this {0}"
-_NO_PERSON: Final = "a person has to approve this call, and this release cannot ask one yet; "
-_BY_ACTION: Final = 'the user can let such calls pass with "action": "allow"'
-_BY_RULE: Final = 'the user can let such calls pass by taking the rule out of "approve_if"'
+_ASKED: Final = "the policy wants a person to approve this {0}"
 
 
 def pointer(*steps: str | int) -> str:
@@ -83,7 +81,7 @@ class Rules:
         tool = entry.tool
         self.entry = entry.pointer
         self._denied = _denied(entry.pointer, tool, "tool")
-        self._asked = _asked(entry.pointer, tool)
+        self._asked = _asked(entry.pointer, tool, "tool")
         # What the entry refuses on its own does not meet the rules of every tool.
         common = entry.common if self._denied is None else NOTHING
         self._shape = entry.shape
@@ -116,10 +114,10 @@ class Rules:
             dues = [] if aliased else list(due(self._levies, call))
             refused += [reason for reason in dues if isinstance(reason, Reason)]
             charges = merged(charge for charge in dues if isinstance(charge, Charge))
-        refused = refused or list(self._asks(call))
         if refused:
             return Decision("deny", self.entry, tuple(refused))
-        return Decision("allow", self.entry, charges=charges)
+        asked = tuple(self._asks(call))
+        return Decision("deny" if asked else "allow", self.entry, asked, charges)
 
     def _refused(self, call: ToolCall, *, aliased: bool) -> Iterator[Reason]:
         """Yield every reason for which no limit need be looked at, and no person asked."""
@@ -152,8 +150,7 @@ class Rules:
             yield self._asked
         for rule in self._approvals:
             if rule.refuses(call.arguments, call.resolve):
-                because = rule.explain(call.arguments, call.resolve)
-                yield Reason(rule.code, rule.pointer, f"{because}; {_NO_PERSON}{_BY_RULE}")
+                yield Reason(rule.code, rule.pointer, rule.explain(call.arguments, call.resolve))
 
 
 NOTHING: Final = Common((), (), ())
@@ -180,11 +177,11 @@ def constant_decision(place: str, holder: Tool | Use, noun: str, common: Iterabl
     if holder.action == "hide":
         assert denied is not None
         return Decision("hide", place, (denied,))
-    refused = denied or _asked(place, holder)
-    if refused:
-        return Decision("deny", place, (refused,))
+    if denied:
+        return Decision("deny", place, (denied,))
     own = [each for each in own_levies(place, holder) if isinstance(each, Charge)]
-    return Decision("allow", place, charges=merged([*own, *common]))
+    asked = _asked(place, holder, noun)
+    return Decision("deny" if asked else "allow", place, (asked,) if asked else (), merged([*own, *common]))
 
 
 def _ruling(entry: Entry) -> Ruling:
@@ -212,8 +209,7 @@ def _denied(place: str, holder: Tool | Use, noun: str) -> Reason | None:
             assert_never(holder.action)
 
 
-def _asked(place: str, holder: Tool | Use) -> Reason | None:
+def _asked(place: str, holder: Tool | Use, noun: str) -> Reason | None:
     if holder.action != "require_approval":
         return None
-    why = f"{holder.reason}; " if holder.reason else ""
-    return Reason("approval_required", f"{place}/action", f"{why}{_NO_PERSON}{_BY_ACTION}")
+    return Reason("approval_required", f"{place}/action", holder.reason or _ASKED.format(noun))

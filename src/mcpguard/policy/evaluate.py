@@ -73,7 +73,7 @@ def visible(policy: Policy, tool_name: str) -> bool:
         case "allow":
             return True
         case "deny":
-            return policy.list_mode == "all" or _can_be_approved(ruling)
+            return policy.list_mode == "all" or ruling.awaits_approval
         case "hide":
             return False
         case _:
@@ -134,17 +134,13 @@ def _about_template(section: Section, template: str) -> Decision:
 
 
 def _strictness(decision: Decision) -> int:
-    if decision.effect == "deny" and _can_be_approved(decision):
+    if decision.awaits_approval:
         return 1
     return {"allow": 0, "deny": 2, "hide": 3}[decision.effect]
 
 
 def _is_open(decision: Decision) -> bool:
-    return decision.effect == "allow" or _can_be_approved(decision)
-
-
-def _can_be_approved(decision: Decision) -> bool:
-    return decision.reasons[0].code == "approval_required"
+    return decision.effect == "allow" or decision.awaits_approval
 
 
 def _remembered(policy: Policy, name: str) -> Ruling:

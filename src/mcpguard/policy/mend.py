@@ -1,13 +1,14 @@
-"""Finds the smallest change of the arguments with which a refused call would pass.
+"""Finds the smallest change of the arguments with which a refused call would pass, if it can be without asking a person.
 
-Proposes nothing that was not judged: what it gives, `evaluate` allows.  It tries the values that the policy itself names, those
+Proposes nothing that was not judged: what it gives, `evaluate` allows, or would ask a person about, as about every call of
+the tool.  It tries the values that the policy itself names, those
 next to them, keys left out, and keys added; so it may find nothing where a person who knows the tool would.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from mcpguard.policy.canonical import canonical
@@ -62,17 +63,21 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Edits, in the order in which they are made, after which the call is allowed; and the arguments that they make."""
+    """Edits, in the order in which they are made, after which the call is allowed; and the arguments that they make.
+
+    `asked` says that even then a person has to approve the call, because every call of the tool needs it.
+    """
 
     edits: tuple[Edit, ...]
     arguments: Mapping[str, object]
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NoChange:
     """No change was found.
 
-    `by_name` says that none can help, because the refusal is about the tool and not about its arguments.  `tried` counts
+    `by_name` says that none can help, because the refusal, or what asks a person, is about every call of the tool.  `tried` counts
     what was judged, and `gave_up` says that there was more to try.
     """
 
@@ -95,19 +100,25 @@ class _State:
 
 
 def mend(policy: Policy, document: PolicyFile, call: ToolCall) -> Change | NoChange:
-    """Find the fewest edits with which a call passes while every counter is empty; none for one that passes as it is."""
+    """Find the fewest edits with which a call passes while every counter is empty; none for one that passes as it is.
+
+    Passes without asking a person, unless every call of the tool is asked about.
+    """
     grounds = grounds_of(policy, document, call.name)
+    asked = grounds.asks_always
 
     def against(arguments: Mapping[str, object]) -> tuple[Reason, ...]:
         decision = evaluate(policy, ToolCall(call.name, arguments, call.resolve))
-        return decision.reasons or over_limit(decision.charges)
+        asks = () if asked and decision.awaits_approval else decision.reasons
+        return over_limit(decision.charges) + asks
 
     start = _State(call.arguments, (), 0, against(call.arguments))
     if not start.reasons:
-        return Change((), call.arguments)
+        return NoChange(by_name=True) if asked else Change((), call.arguments)
     if any(_is_by_name(reason, grounds) for reason in start.reasons):
         return NoChange(by_name=True)
-    return _Search(call, grounds, against).run(start)
+    found = _Search(call, grounds, against).run(start)
+    return replace(found, asked=asked) if isinstance(found, Change) else found
 
 
 def edited(arguments: Mapping[str, object], edit: Edit) -> Mapping[str, object]:
@@ -119,7 +130,7 @@ def edited(arguments: Mapping[str, object], edit: Edit) -> Mapping[str, object]:
 
 def _is_by_name(reason: Reason, grounds: Grounds) -> bool:
     """Whether a reason holds for every call of the tool."""
-    if reason.code in {"denied", "default_deny"} or reason.rule == f"{grounds.entry}/action":
+    if reason.code in {"denied", "default_deny"}:
         return True
     if any(rule.pointer == reason.rule and not rule.conditions for rule in grounds.rules):
         return True

@@ -5,6 +5,7 @@ The only definition of the format; what the keys mean together is decided where 
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
@@ -48,6 +49,8 @@ _COMMENT_SCHEMA: JsonDict = {"type": "string", "description": _REMARK}
 _RISK_CATEGORIES = ("@read", "@write", "@execute", "@destructive", "@financial")
 _WINDOWS = "`second`, `minute`, `hour`, `day`, `week`, a whole number of seconds, or text like `90s`, `15m`, `6h`, `7d`"
 _WINDOW_TEXT = "second|minute|hour|day|week|0*[1-9][0-9]{0,8}[smhd]"
+_DURATION_TEXT = "(?P<count>[0-9]{1,9})(?P<unit>ms|s|m|h)"
+_UNITS_NS = {"ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
 _MAX_DIGITS = 18
 _MAX_NUMBER = 400
 _MAX_DOUBLE = 2**1024 - 2**971
@@ -80,6 +83,19 @@ def _window(value: object) -> int:
     if seconds is None:
         raise _refusal(f"`window` must be {_WINDOWS}", shows_value=True)
     return seconds
+
+
+def _duration(value: object, info: ValidationInfo) -> int:
+    found = re.fullmatch(_DURATION_TEXT, value) if isinstance(value, str) else None
+    if found is None:
+        raise _refusal(f"`{info.field_name}` must be text like `150ms`, `45s`, `10m` or `2h`", shows_value=True)
+    return int(found["count"]) * _UNITS_NS[found["unit"]]
+
+
+def _somebody(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise _refusal("`via` must name who may answer: `client`, `terminal` or both")
+    return value
 
 
 def _rate(value: object) -> object:
@@ -177,15 +193,20 @@ Window: TypeAlias = Annotated[
 ]
 
 
+Duration: TypeAlias = Annotated[
+    int, PlainValidator(_duration), WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h)$"})
+]
+"""In nanoseconds."""
+
+
 class Part(BaseModel):
     """What every object of a policy has in common.
 
-    `NOUN` is how messages call such an object; `NOT_YET` are the keys that later releases enforce.
+    `NOUN` is how messages call such an object.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     NOUN: ClassVar[str]
-    NOT_YET: ClassVar[frozenset[str]] = frozenset()
 
     comment: Annotated[str | None, _Given()] = Field(default=None, alias="$comment", exclude=True, description=_REMARK)
 
@@ -376,11 +397,42 @@ class ServerRequests(Part):
     )
 
 
+class Approval(Part):
+    """How a person is asked about a call."""
+
+    NOUN: ClassVar[str] = "`approval`"
+
+    timeout: Duration = Field(
+        default=45_000_000_000,
+        description="How long a call waits for a person's answer: text like `45s` or `2m`.",
+        json_schema_extra={"default": "45s"},
+    )
+    ttl: Duration = Field(
+        default=600_000_000_000,
+        description="How long an approval holds that no call has used up.",
+        json_schema_extra={"default": "10m"},
+    )
+    remember: Literal["call", "tool"] = Field(
+        default="call",
+        description="What one answer may be about: this call alone, or later calls that the same rules ask about, too.",
+    )
+    via: Annotated[tuple[Literal["client", "terminal"], ...], AfterValidator(_somebody)] = Field(
+        default=("client", "terminal"),
+        strict=False,
+        description="Who may answer: a dialog of the client, a command in another terminal.",
+        json_schema_extra={"minItems": 1},
+    )
+    min_answer: Duration = Field(
+        default=150_000_000,
+        description="An answer of the client that comes sooner is none of a person.",
+        json_schema_extra={"default": "150ms"},
+    )
+
+
 class PolicyFile(Part):
     """A policy that mcpguard enforces in front of an MCP server."""
 
     NOUN: ClassVar[str] = "a policy"
-    NOT_YET: ClassVar[frozenset[str]] = frozenset({"approval"})
 
     schema_uri: Annotated[str | None, _Given()] = Field(
         default=None, alias="$schema", exclude=True, description="The JSON Schema for editors; it means nothing here."
@@ -419,6 +471,7 @@ class PolicyFile(Part):
             json_schema_extra={"properties": {_COMMENT: _COMMENT_SCHEMA}},
         )
     )
+    approval: Approval = Field(default_factory=Approval, description="How a person is asked.")
     audit: Audit = Field(default_factory=Audit, description="What the decision log holds.")
     listing: Literal["callable", "all"] = Field(
         default="callable", alias="list", description="Which tools a list shows: the callable ones, or denied ones too."

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 Arguments: TypeAlias = Mapping[str, object]
 Kind: TypeAlias = Literal["require", "deny_if", "approve_if"]
 
+_EVERY_CALL: Final[Mapping[Kind, str]] = {
+    "require": "the policy has a rule for every call of this tool",
+    "deny_if": "the policy has a rule for every call of this tool",
+    "approve_if": "the policy wants a person to approve every call of this tool",
+}
 _ASKS: Final[Mapping[Kind, str]] = {
     "require": "the rule asks for",
     "deny_if": "the rule refuses",
-    "approve_if": "the rule wants a person to look at",
+    "approve_if": "the rule wants a person to approve",
 }
 
 
@@ -116,7 +121,7 @@ class ReadyRule:
             (condition for condition in self.conditions if condition.answer(arguments, resolve) is answer), None
         )
         if condition is None:
-            return self.said or "the policy has a rule for every call of this tool"
+            return self.said or _EVERY_CALL[self.kind]
         because, plain = condition.describe(self.kind, arguments, resolve)
         if not self.said:
             return because

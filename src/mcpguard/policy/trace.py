@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from mcpguard.policy.charging import Levy, due, levy, merged
+from mcpguard.policy.charging import Levy, due, levy
 from mcpguard.policy.decision import Charge, Decision, Effect, Reason, ToolCall
 from mcpguard.policy.entries import NOTHING, Common, Entry, compile_rules, own_levies, pointer
 from mcpguard.policy.evaluate import Policy, evaluate
@@ -29,7 +29,6 @@ Outcome: TypeAlias = Literal["yes", "no", "unsure", "absent"]
 NameKind: TypeAlias = Literal["hide", "exact", "glob", "default"]
 
 _WORDS: Final[dict[Answer, Outcome]] = {YES: "yes", UNSURE: "unsure", NO: "no"}
-_EVERY_CALL: Final = "the policy asks a person about every call of this tool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +109,12 @@ class LimitTrace:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A person would be asked: the rule that wants it, and why."""
-
-    rule: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Trace:
     """How a call is judged while every counter is empty.
 
     `decision` is what `evaluate` says.  `over` are the charges of an otherwise good call that not even empty counters
-    admit; such a call is refused. `ask` is there if an approval is all that the call lacks, and `charges` is what it
-    would then be charged, as for a call that is allowed.
+    admit; such a call is refused, and nobody is asked about it. `charges` is what a call is charged that is allowed, or
+    would be once a person has approved it.
     """
 
     tool: str
@@ -135,7 +126,6 @@ class Trace:
     limits: tuple[LimitTrace, ...]
     over: tuple[Reason, ...]
     charges: tuple[Charge, ...]
-    ask: Ask | None
 
     @property
     def effect(self) -> Effect:
@@ -144,8 +134,13 @@ class Trace:
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """Every reason for which it is refused."""
-        return self.decision.reasons + self.over
+        """Every reason for which it is refused; limits are looked at before a person is asked."""
+        return self.over + self.decision.reasons
+
+    @property
+    def asks(self) -> tuple[Reason, ...]:
+        """Why a person would be asked, by each rule that wants it; empty unless an approval is all that the call lacks."""
+        return self.decision.reasons if self.decision.awaits_approval and not self.over else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +158,12 @@ class Grounds:
     def rules(self) -> tuple[ReadyRule, ...]:
         """Every rule with conditions."""
         return self.checks + self.approvals
+
+    @property
+    def asks_always(self) -> bool:
+        """Whether a person is asked about every call, whatever its arguments."""
+        by_action = self.tool is not None and self.tool.action == "require_approval"
+        return by_action or any(not rule.conditions for rule in self.approvals)
 
     @property
     def schema(self) -> dict[str, Any] | None:
@@ -188,10 +189,7 @@ def trace(policy: Policy, document: PolicyFile, call: ToolCall) -> Trace:
     aliased = any(names_of(paths).alias_in(arguments) is not None for _, paths in grounds.named)
     dues = [None if aliased else each for each in due(grounds.levies, call)]
     limits = tuple(LimitTrace(_rule_of(each), owed) for each, owed in zip(grounds.levies, dues, strict=True))
-    lacks_approval = all(reason.code == "approval_required" for reason in decision.reasons)
-    owed = merged(each for each in dues if isinstance(each, Charge)) if lacks_approval else ()
-    over = over_limit(owed)
-    ask = _ask(decision.reasons[0], grounds, call) if lacks_approval and decision.reasons and not over else None
+    over = over_limit(decision.charges)
     return Trace(
         tool=call.name,
         decision=decision,
@@ -203,8 +201,7 @@ def trace(policy: Policy, document: PolicyFile, call: ToolCall) -> Trace:
         else SchemaTrace(f"{grounds.entry}/arguments", grounds.shape.problem_in(arguments)),
         limits=limits,
         over=over,
-        charges=() if over else owed,
-        ask=ask,
+        charges=() if over else decision.charges,
     )
 
 
@@ -275,14 +272,6 @@ def _common(document: PolicyFile) -> Common:
 
 def _amount(amount: int | Decimal) -> str:
     return "one call" if amount == 1 else shown(amount)
-
-
-def _ask(reason: Reason, grounds: Grounds, call: ToolCall) -> Ask:
-    for rule in grounds.approvals:
-        if rule.pointer == reason.rule:
-            return Ask(rule.pointer, rule.explain(call.arguments, call.resolve))
-    assert grounds.tool is not None
-    return Ask(reason.rule, grounds.tool.reason or _EVERY_CALL)
 
 
 def _rule(rule: ReadyRule, call: ToolCall) -> RuleTrace:

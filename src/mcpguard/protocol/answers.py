@@ -26,6 +26,8 @@ _CLEANED: Final = {
     "prompts/get": cleaning.clean_description,
 }
 """What people read in results that are no lists."""
+_WITH_ROUNDS: Final = frozenset(("prompts/get", "resources/read"))
+"""What else but a tool call may be answered by a request for input (2026-07-28, patterns/mrtr)."""
 _MAX_NAMED: Final = 20
 _PLAIN_RESULT: Final = frozenset(
     ("content", "isError", "structuredContent", "_meta", "resultType", "contents", "messages")
@@ -61,8 +63,9 @@ def read(entry: InFlight, message: Message, rules: Rules | None, catalogue: Cata
         refused = judge(result, declared, rules)
         if refused:
             return _without_input(entry, refused)
+    asks = entry.modern and _asks_for_input(result)
     if method == "tools/call":
-        return Reading(message.line, _tool_status(result))
+        return Reading(message.line, "input_required" if asks else _tool_status(result))
     if method in lists.LISTS:
         if rules is None:
             raise Malformed("a list came before the policy was loaded")
@@ -79,7 +82,7 @@ def read(entry: InFlight, message: Message, rules: Rules | None, catalogue: Cata
     if method in INTRODUCTIONS:
         changes.update(lists.announced(result))
     line = splice.rewrite_line(message.line, {"result": changes}) if changes else message.line
-    return Reading(line, "ok", tuple(notes))
+    return Reading(line, "input_required" if asks and method in _WITH_ROUNDS else "ok", tuple(notes))
 
 
 def offered_lists(result: dict[str, Any]) -> frozenset[str]:
@@ -139,6 +142,22 @@ def _removed(names: list[str], entry: InFlight) -> list[Note]:
     if not names:
         return []
     return [_note("removed_member", f"removed from the result: {', '.join(map(printable, names))}", entry)]
+
+
+def sealed(line: bytes, result: dict[str, Any], rules: Rules, entry: InFlight) -> bytes:
+    """Write an answer that asks for another round with its state inside a state of ours.
+
+    Raises:
+        Malformed: its own state is no text.
+    """
+    state = result.get("requestState")
+    if state is not None and type(state) is not str:
+        raise Malformed("`requestState` must be a string")
+    return splice.rewrite_line(line, {"result": {"requestState": f'"{rules.seal(entry, state)}"'}})
+
+
+def _asks_for_input(result: dict[str, Any]) -> bool:
+    return result.get("resultType") == "input_required" or "inputRequests" in result or "requestState" in result
 
 
 def _tool_status(result: dict[str, Any]) -> str:

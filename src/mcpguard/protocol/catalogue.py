@@ -108,6 +108,10 @@ class Catalogue:
                 return "drift", why
         return None
 
+    def definition(self, tool: str) -> bytes | None:
+        """Give the text of a tool's definition as a list showed it first; None if none has."""
+        return self._definitions.text_of(tool)
+
     def _continue(self, listing: Listing, next_cursor: str | None) -> None:
         if next_cursor is None:
             return

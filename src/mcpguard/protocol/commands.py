@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mcpguard.policy.decision import Charge, Code, Verdict
     from mcpguard.protocol.wire import Id, Side
 
-    Command: TypeAlias = "Forward | Consult | Abandon | Answered | Note | Hold | Remember"
+    Command: TypeAlias = "Forward | Consult | Abandon | Replied | Settled | Answered | Note | Hold | Remember"
 
 
 class Forward:
@@ -26,10 +26,11 @@ class Consult:
     """Judge a request, then call `Session.resolve(ticket, verdict)`.
 
     `subject` is the tool's or prompt's name or the resource's URI, empty for other methods. `fault` is set where the session itself
-    found a reason to refuse (code and sentence): then the judgement is only to be recorded.
+    found a reason to refuse (code and sentence): then the judgement is only to be recorded. `progress_token` is where the client wants to
+    hear of progress, None if it does not; `retry` what it carries of an earlier round of this request (2026-07-28), if anything.
     """
 
-    __slots__ = ("arguments", "fault", "kind", "method", "subject", "ticket")
+    __slots__ = ("arguments", "fault", "kind", "method", "progress_token", "retry", "subject", "ticket")
 
     def __init__(
         self,
@@ -45,6 +46,18 @@ class Consult:
         self.subject = subject
         self.arguments = arguments
         self.fault = fault
+        self.progress_token: Id | None = None
+        self.retry: Retry | None = None
+
+
+class Retry:
+    """What a request carries of an earlier round: the state that the answer to that gave, and the responses that it asked for."""
+
+    __slots__ = ("responses", "state")
+
+    def __init__(self, state: str | None, responses: dict[str, Any]) -> None:
+        self.state = state
+        self.responses = responses
 
 
 class Abandon:
@@ -54,6 +67,35 @@ class Abandon:
 
     def __init__(self, ticket: InFlight) -> None:
         self.ticket = ticket
+
+
+class Replied:
+    """The client has answered a question of the guard's own, about the request of `ticket`; `result` is None for an error."""
+
+    __slots__ = ("result", "ticket")
+
+    def __init__(self, ticket: InFlight, result: dict[str, Any] | None) -> None:
+        self.ticket = ticket
+        self.result = result
+
+
+class Waiting:
+    """In place of a verdict: a person is asked, and `commands` say how.  Said by whoever judges."""
+
+    __slots__ = ("commands",)
+
+    def __init__(self, commands: list[Command]) -> None:
+        self.commands = commands
+
+
+class Settled:
+    """What a request waited for has come: `verdict` is for `Session.resolve`.  Said by whoever judges, not by a session."""
+
+    __slots__ = ("ticket", "verdict")
+
+    def __init__(self, ticket: InFlight, verdict: Verdict) -> None:
+        self.ticket = ticket
+        self.verdict = verdict
 
 
 class Answered:
@@ -119,8 +161,16 @@ class InFlight:
 
     charged: tuple[tuple[Charge, ...], int, int]
     """For whoever judges, and there only if something was charged: what, and at which instant of both clocks."""
+    arguments: dict[str, Any] | None
+    """Of a request of the 2026-07-28 revision, whose answer may ask for another round; there only on those."""
+    rounds: int
+    """How many rounds this request has had without being judged as a new one; there only if it has had any."""
+    approval: str
+    """For whoever judges: what the log says of the approval that this request was admitted with; there only if there is one."""
 
     __slots__ = (
+        "approval",
+        "arguments",
         "capabilities",
         "charged",
         "decided_ns",
@@ -131,6 +181,7 @@ class InFlight:
         "method",
         "modern",
         "origin",
+        "rounds",
         "seq",
         "state",
         "subject",

@@ -100,6 +100,10 @@ class Definitions:
             return "the server lists more tools than can be watched for changes during one session"
         return ""
 
+    def text_of(self, name: str) -> bytes | None:
+        """Give the definition that is known of a tool, None if none is."""
+        return self._item(name) if name in self._known else None
+
     @property
     def has_faults(self) -> bool:
         """Whether `fault` finds any."""

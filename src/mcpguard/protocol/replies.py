@@ -86,6 +86,47 @@ def capability_refused(id_: Id, method: str, text: str) -> bytes:
     return error(id_, METHOD_NOT_FOUND, text or f"Method not found: {printable(method)}")
 
 
+def cancelled(id_: Id, reason: str) -> bytes:
+    """Withdraw a request of our own."""
+    return encode(
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id_, "reason": reason}}
+    )
+
+
+def progress(token: Id, count: int, message: str) -> bytes:
+    """Say that a call still waits.  The numbers grow, as they must, and stay below those that a server would begin with."""
+    params = {"progressToken": token, "progress": count / 1000, "message": message}
+    return encode({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+
+
+def question(message: str, choices: list[str]) -> dict[str, Any]:
+    """The parameters of an `elicitation/create` in which a person chooses one of `choices`.
+
+    Without `mode`, which clients before 2025-11-25 do not know: then it is a form.
+    """
+    choice = {"type": "string", "title": "Decision", "description": "What becomes of the call", "enum": choices}
+    schema = {"type": "object", "properties": {CHOICE: choice}, "required": [CHOICE]}
+    return {"message": message, "requestedSchema": schema}
+
+
+def ask_client(id_: str, params: dict[str, Any]) -> bytes:
+    """Ask the client's user, as a request of our own (up to 2025-11-25)."""
+    return encode({"jsonrpc": "2.0", "id": id_, "method": "elicitation/create", "params": params})
+
+
+def ask_in_result(id_: Id, params: dict[str, Any], state: str) -> bytes:
+    """Ask the client's user in the answer to the request that it is about (2026-07-28, patterns/mrtr)."""
+    requests = {QUESTION_KEY: {"method": "elicitation/create", "params": params}}
+    result = {"resultType": "input_required", "inputRequests": requests, "requestState": state}
+    return encode({"jsonrpc": "2.0", "id": id_, "result": result})
+
+
+CHOICE: Final = "decision"
+"""The field of our form."""
+QUESTION_KEY: Final = "mcpguard/approval"
+"""The key of our question among the `inputRequests` of an answer."""
+
+
 def list_changed(kind: str, subscription: Id | None = None) -> bytes:
     """Say that the list of `kind` (tools, prompts, resources) may show something else, if need be on a subscription."""
     message: dict[str, Any] = {"jsonrpc": "2.0", "method": f"notifications/{kind}/list_changed"}

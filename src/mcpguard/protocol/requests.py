@@ -5,12 +5,15 @@ Knows the parameters of the methods that a policy governs, and no policy.
 
 from __future__ import annotations
 
+from mcpguard.protocol.commands import Retry
 from mcpguard.protocol.wire import Malformed, refuse_lookalikes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final, TypeAlias
+
+    from mcpguard.protocol.wire import Id
 
     Subject: TypeAlias = tuple[str, str, dict[str, Any] | None]
     """What is asked for: its kind (tool, resource, prompt), its name or URI, and the arguments of a tool."""
@@ -52,6 +55,29 @@ def _completion(params: dict[str, Any]) -> Subject:
     if kind == "ref/resource" and type(uri) is str and name is None:
         return "resource", uri, None
     raise Malformed("`ref` must name a prompt (`ref/prompt`, `name`) or a resource (`ref/resource`, `uri`)")
+
+
+def retry_of(params: dict[str, Any]) -> Retry | None:
+    """Give what a request carries of an earlier round (2026-07-28, patterns/mrtr); None if nothing.
+
+    Raises:
+        Malformed: `requestState` is no string, or `inputResponses` no object.
+    """
+    state, responses = params.get("requestState"), params.get("inputResponses")
+    if state is None and responses is None:
+        return None
+    if state is not None and type(state) is not str:
+        raise Malformed("`requestState` must be a string")
+    if responses is not None and type(responses) is not dict:
+        raise Malformed("`inputResponses` must be an object")
+    return Retry(state, responses or {})
+
+
+def progress_token_of(params: dict[str, Any]) -> Id | None:
+    """Give the token under which the client wants to hear of progress, None if it does not."""
+    meta = params.get("_meta")
+    token = meta.get("progressToken") if type(meta) is dict else None
+    return token if type(token) is str or type(token) is int else None
 
 
 JUDGED: Final[dict[str, Callable[[dict[str, Any]], Subject]]] = {

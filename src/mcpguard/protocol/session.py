@@ -25,6 +25,7 @@ from mcpguard.protocol.commands import (
     InFlight,
     Note,
     Remember,
+    Replied,
 )
 from mcpguard.protocol.framing import Overlong
 from mcpguard.protocol.lists import LISTED, LISTS, keep_subscriptions
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
 
-    from mcpguard.policy.decision import Verdict
+    from mcpguard.policy.decision import Code, Verdict
     from mcpguard.protocol.commands import Command
     from mcpguard.protocol.wire import Id, Side
 
@@ -75,6 +76,9 @@ if TYPE_CHECKING:
 
         def permits_drift(self) -> bool:
             """Whether a tool may change during a session."""
+
+        def seal(self, ticket: InFlight, state: str | None) -> str:
+            """Give the state under which the client may bring a request's next round; `state` is the server's own, if it gave one."""
 
 
 MAX_IN_FLIGHT: Final = 65_536
@@ -105,6 +109,8 @@ class Session:
         self._reserved: deque[InFlight] = deque()
         self._probes = Probes()
         self._asked = ServerRequests(max_in_flight)
+        self._questions: dict[str, InFlight] = {}
+        """The guard's own requests to the client, each about a request of the client's that waits for the answer."""
         self._parsed: dict[str, Any] | None = None
         """What the short way has read of the line that comes next."""
         self._modern_capabilities: object = None
@@ -163,8 +169,12 @@ class Session:
                     text += f"; whether {printable(entry.subject or entry.method)} took effect is unknown"
                     commands.append(Answered(entry, "lost", 0))
                 commands.append(Forward(CLIENT, replies.error(entry.id, INTERNAL_ERROR, text)))
+                if entry.state is WAITING:
+                    commands.append(Abandon(entry))
                 entry.state = WITHDRAWN
         commands += self._asked.end()
+        for question_id in list(self._questions):
+            commands += self.withdraw_question(question_id)
         self._requests.clear()
         self._subscribed.clear()
         self._reserved.clear()
@@ -212,6 +222,8 @@ class Session:
         self._seq += 1
         if meta is not None:
             self._read_meta(entry, meta)
+            if entry.modern:
+                entry.arguments = arguments
         if self._reserved:
             self._release()
         requests[id_] = entry
@@ -258,6 +270,8 @@ class Session:
                 return self._upstream_notification(message)
             return self._asked.receive(message, opened=self._rules is not None)
         if message.method is None:
+            if message.id in self._questions:
+                return [Replied(self._questions.pop(str(message.id)), message.result)]
             return self._asked.answer(message)
         return self._client_notification(message) if message.id is None else self._client_request(message)
 
@@ -273,6 +287,7 @@ class Session:
         if verdict.admitted:
             ticket.state = SENT
             return [Forward(UPSTREAM if ticket.origin is CLIENT else CLIENT, line)]
+        ticket.state = WITHDRAWN
         del entries[ticket.id]
         if ticket.origin is UPSTREAM:
             return [Forward(UPSTREAM, replies.capability_refused(ticket.id, ticket.method, verdict.text))]
@@ -280,6 +295,46 @@ class Session:
             ticket.id, ticket.method, ticket.subject, verdict, modern=ticket.modern, task=ticket.task
         )
         return [Forward(CLIENT, answer)]
+
+    def ask(self, ticket: InFlight, question_id: str, line: bytes) -> list[Command]:
+        """Ask the client something about a request of its own that waits; `Replied` says what it answers, and nobody else hears it."""
+        self._questions[question_id] = ticket
+        return [Forward(CLIENT, line)]
+
+    def withdraw_question(self, question_id: str) -> list[Command]:
+        """Take a question back that the client has not answered."""
+        if self._questions.pop(question_id, None) is None:
+            return []
+        return [Forward(CLIENT, replies.cancelled(question_id, "it was answered elsewhere, or too late"))]
+
+    def withdraw_waiting(self) -> list[InFlight]:
+        """Forget the client's requests that wait for a verdict, for nobody is there to be answered; give them."""
+        waiting = [entry for entry in self._requests.values() if entry.state is WAITING]
+        for entry in waiting:
+            entry.state = WITHDRAWN
+            del self._requests[entry.id]
+        return waiting
+
+    def answer(self, ticket: InFlight, line: bytes) -> list[Command]:
+        """Answer a request that waits with a line of the guard's own."""
+        if ticket.state is not WAITING:
+            return []
+        del self._requests[ticket.id]
+        ticket.state = WITHDRAWN
+        ticket.line = b""
+        return [Forward(CLIENT, line)]
+
+    def declares(self, ticket: InFlight, method: str) -> bool:
+        """Whether the client that made a request can be asked this, as far as it has said."""
+        return methods.declares(ticket.capabilities if ticket.modern else self._asked.capabilities, method, {})
+
+    def definition(self, tool: str) -> bytes | None:
+        """Give the text of a tool's definition as a list of this session showed it; None if none has."""
+        return self._catalogue.definition(tool)
+
+    def fault(self, request: Consult) -> tuple[Code, str] | None:
+        """Say what the lists of this session have shown by now that stands against a request; None: nothing."""
+        return self._catalogue.fault(request.kind, request.subject, self._rules)
 
     def take_back(self, ticket: InFlight, verdict: Verdict) -> list[Command]:
         """Refuse a request after all that `resolve` has admitted, and whose line was not sent yet."""
@@ -328,6 +383,8 @@ class Session:
             self._forget_reserved(entry)
             return []
         if shape == "answer":
+            if id_ in self._questions:
+                return [Replied(self._questions.pop(str(id_)), None)]
             return self._asked.answer_unread(id_, text)
         return [] if id_ in self._requests else [Forward(CLIENT, replies.error(id_, code, text))]
 
@@ -404,7 +461,12 @@ class Session:
     def _judged(self, entry: InFlight, message: Message) -> list[Command]:
         kind, subject, arguments = requests.JUDGED[entry.method](message.params)
         entry.task = kind == "tool" and "task" in message.params and not entry.modern
-        return [self._consult(entry, kind, subject, arguments)]
+        consult = self._consult(entry, kind, subject, arguments)
+        if entry.modern:
+            entry.arguments = arguments
+            consult.retry = requests.retry_of(message.params)
+        consult.progress_token = requests.progress_token_of(message.params)
+        return [consult]
 
     def _list(self, entry: InFlight, message: Message) -> list[Command]:
         cursor = message.params.get("cursor")
@@ -508,6 +570,8 @@ class Session:
         self._forget(entry)
         try:
             reading = answers.read(entry, message, self._rules, self._catalogue, self._asked.capabilities)
+            if reading.status == "input_required" and self._rules is not None:
+                reading.line = answers.sealed(reading.line, message.result or {}, self._rules, entry)
         except Malformed as refused:
             self._requests[message.id] = entry
             note = Note("malformed", UPSTREAM, refused.reason, entry.method, entry.id)

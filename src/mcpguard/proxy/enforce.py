@@ -33,7 +33,9 @@ from mcpguard.policy.evaluate import (
     visible_template,
 )
 from mcpguard.policy.rendering import render_arguments
+from mcpguard.protocol.commands import Note, Settled, Waiting
 from mcpguard.protocol.wire import CLIENT, printable
+from mcpguard.proxy.approval import ASKED_METHODS, Granted, Refused, Round, denied_because, describe
 from mcpguard.stores.audit import LogError, cut
 from mcpguard.stores.counters import CHARGED, Charged, CounterStore, Exhausted
 
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
 
     from mcpguard.policy.decision import Charge, Code, Effect
     from mcpguard.policy.evaluate import Policy
-    from mcpguard.protocol.commands import Answered, Consult, InFlight, Note
+    from mcpguard.protocol.commands import Answered, Command, Consult, InFlight, Replied
+    from mcpguard.proxy.approval import Approvals, Question
     from mcpguard.stores.audit import DecisionLog, Recorder
 
 ADMITTED: Final = Verdict(admitted=True)
@@ -59,6 +62,8 @@ _NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
 _WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}
 _ALLOW: Final = Decision("allow", "/default")
+_NOBODY_WAITS: Final = "no call of this run waits for an approval"
+_FORGED: Final = "a `requestState` that is not as this run has given it out was taken away, and made a new call of it"
 
 
 class Parties(Protocol):
@@ -98,8 +103,11 @@ class Enforcer:
         log_optional: bool = False,
         complain: Callable[[str], None] = lambda _: None,
         resolve: Callable[[str], str | None] = unresolvable,
+        approvals: Approvals | None = None,
     ) -> None:
         self._policy = policy
+        self._approvals = approvals
+        self._journal = Journal()
         self._counters = counters
         self._clock = clock
         self._wall_clock = wall_clock
@@ -118,12 +126,19 @@ class Enforcer:
         self._admitted_grounds: dict[str, tuple[Decision, str]] = {}
         self._tool_calls: dict[str, str] = {}
 
-    def replace(self, policy: Policy) -> None:
-        """Judge by another policy from now on; what was counted under a name stays counted."""
+    def replace(self, policy: Policy, journal: Journal) -> list[Command]:
+        """Judge by another policy from now on; what was counted under a name stays counted, and what waits for a person is judged anew."""
+        self._journal = journal
         self._policy = policy
         self._admitted_grounds.clear()
         if self._recorder is not None:
             self._recorder.put_in_force(policy.digest)
+        if self._approvals is None:
+            return []
+        waiting, commands = self._approvals.void(self._clock())
+        for question in waiting:
+            commands += self._again(question.request, journal)
+        return commands
 
     # What a session must know
 
@@ -186,19 +201,17 @@ class Enforcer:
         ticket.verdict = ADMITTED
         return True
 
-    def consult(self, request: Consult, journal: Journal) -> Verdict:
-        """Judge a request and discharge its obligations; never raises."""
+    def consult(self, request: Consult, journal: Journal) -> Verdict | Waiting:
+        """Judge a request and discharge its obligations, or have a person asked; never raises."""
         ticket = request.ticket
+        self._journal = journal
         self._decisions += 1
         ticket.decision = self._decisions
         ticket.decided_ns = now_ns = self._clock()
         try:
-            decision = self._decide(request)
-            if decision.effect == "allow":
-                outcome = self._charge(ticket, decision.charges, now_ns) if decision.charges else CHARGED
-                verdict = ADMITTED if outcome is CHARGED else _exhausted(request.subject, outcome)
-            else:
-                verdict = _refused(request, decision)
+            decision, verdict = self._discharge(request, self._decide(request), now_ns)
+            if isinstance(verdict, Waiting):
+                return verdict
             if self._recorder is not None and (
                 verdict.admitted
                 or ticket.origin == CLIENT
@@ -214,6 +227,159 @@ class Enforcer:
                 text=f"mcpguard: {printable(request.subject)} refused: the call could not be judged. Do not retry.",
             )
         return verdict
+
+    def _discharge(self, request: Consult, decision: Decision, now_ns: int) -> tuple[Decision, Verdict | Waiting]:
+        """Do what a decision asks for: peek, ask, charge.  Gives the decision that stands in the end."""
+        approvals, round_ = self._approvals, Round()
+        if approvals is not None and request.retry is not None:
+            round_ = approvals.open_round(request, self._policy, now_ns)
+            request.retry = None
+            if round_.forged:
+                self.note(Note("forged_state", CLIENT, _FORGED, request.method, request.ticket.id), self._journal)
+        asks = approvals is not None and decision.awaits_approval and request.method in ASKED_METHODS
+        if not asks and decision.effect != "allow":
+            return decision, _refused(request, decision)
+        if round_.admitted:
+            return Decision("allow", decision.entry), ADMITTED
+        granted = None
+        if asks:
+            assert approvals is not None
+            found: Granted | Refused | Waiting | None
+            found = approvals.find(request, decision, round_, self._policy, now_ns)
+            if found is None:
+                # No person is asked about a call that could not pass.
+                peeked = self._counters.peek(decision.charges, now_ns, self._wall_clock())
+                if peeked is not CHARGED:
+                    return decision, _exhausted(request.subject, peeked)
+                found = approvals.ask(request, decision, round_, self._policy, now_ns)
+            if isinstance(found, Waiting):
+                return decision, found
+            if isinstance(found, Refused):
+                return decision, _not_approved(request, decision.reasons[0].rule, found)
+            granted, decision = found, Decision("allow", decision.entry, charges=decision.charges)
+        outcome = self._charge(request.ticket, decision.charges, now_ns) if decision.charges else CHARGED
+        if outcome is not CHARGED:
+            return decision, _exhausted(request.subject, outcome)
+        if granted is not None and approvals is not None:
+            request.ticket.approval = approvals.use_up(granted)
+        return decision, ADMITTED
+
+    # Asking persons
+
+    def seal(self, ticket: InFlight, state: str | None) -> str:
+        """Give the state under which the client may bring a request's next round."""
+        assert self._approvals is not None
+        return self._approvals.seal(ticket, state, self._policy, self._clock())
+
+    def replied(self, replied: Replied, journal: Journal) -> list[Command]:
+        """Take a client's answer to a question about one of its requests."""
+        self._journal = journal
+        if self._approvals is None:
+            return []
+        request = self._approvals.request_of(replied.ticket)
+        found = self._approvals.reply(replied.ticket, replied.result, self._policy, self._clock())
+        if request is None or found is None:
+            return []
+        if isinstance(found, Waiting):
+            return found.commands
+        return self._again(request, journal) if isinstance(found, Granted) else self._refuse(request, found, journal)
+
+    def approve(self, id_: str, journal: Journal, *, whole_tool: bool) -> tuple[dict[str, Any], list[Command]]:
+        """Take a terminal's yes; give what it is told, and what is to be done."""
+        self._journal = journal
+        if self._approvals is None:
+            return {"error": _NOBODY_WAITS}, []
+        now_ns = self._clock()
+        question, problem = self._approvals.approve(id_, whole_tool=whole_tool, policy=self._policy, now_ns=now_ns)
+        if question is None:
+            return {"error": problem}, []
+        item = describe(question, now_ns, self._policy.approval)
+        commands = self._approvals.close_dialog(question)
+        if question.waits:
+            commands += self._again(question.request, journal)
+        return {"error": problem} if problem else {"granted": item}, commands
+
+    def deny(self, id_: str, reason: str, journal: Journal) -> tuple[dict[str, Any], list[Command]]:
+        """Take a terminal's no; give what it is told, and what is to be done."""
+        self._journal = journal
+        now_ns = self._clock()
+        question = None if self._approvals is None else self._approvals.deny(id_, now_ns)
+        if question is None or self._approvals is None:
+            return {"error": f"nothing waits for an approval `{id_}`"}, []
+        item = describe(question, now_ns, self._policy.approval)
+        commands = self._approvals.close_dialog(question)
+        if question.waits:
+            commands += self._refuse(question.request, denied_because(reason), journal)
+        return {"denied": item}, commands
+
+    def pending(self) -> list[dict[str, Any]]:
+        """Describe what can still be approved."""
+        if self._approvals is None:
+            return []
+        now_ns = self._clock()
+        return [describe(question, now_ns, self._policy.approval) for question in self._approvals.pending(now_ns)]
+
+    def abandon(self, ticket: InFlight, journal: Journal) -> list[Command]:
+        """A request that may wait for a person is gone."""
+        self._journal = journal
+        return [] if self._approvals is None else self._approvals.withdraw(ticket, self._clock())
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `tick` wants to be called; None: never."""
+        return None if self._approvals is None else self._approvals.deadline_ns
+
+    def tick(self, journal: Journal) -> list[Command]:
+        """Refuse what nobody has answered in time, and tell the other clients that their calls still wait."""
+        deadline_ns = self.deadline_ns
+        now_ns = self._clock()
+        if self._approvals is None or deadline_ns is None or now_ns < deadline_ns:
+            return []
+        self._journal = journal
+        commands: list[Command] = []
+        for question, refused in self._approvals.overdue(self._policy, now_ns):
+            commands += self._approvals.close_dialog(question)
+            commands += self._refuse(question.request, refused, journal)
+        return commands + self._approvals.progress(now_ns)
+
+    def _again(self, request: Consult, journal: Journal) -> list[Command]:
+        """Judge a request that waited from the start, by what is known now."""
+        if self._approvals is not None and request.fault is None:
+            request.fault = self._approvals.fault(request)
+        verdict = self.consult(request, journal)
+        return verdict.commands if isinstance(verdict, Waiting) else [Settled(request.ticket, verdict)]
+
+    def _refuse(self, request: Consult, refused: Refused, journal: Journal) -> list[Command]:
+        ticket = request.ticket
+        decision = self._decide(request)
+        rule = decision.reasons[0].rule if decision.reasons else ""
+        verdict = _not_approved(request, rule, refused)
+        self._decisions += 1
+        ticket.decision = self._decisions
+        if self._recorder is not None:
+            journal.lines.append(self._record(self._recorder, ticket, request.arguments, decision, verdict))
+        return [Settled(ticket, verdict)]
+
+    def record_approval(self, question: Question, status: str, now_ns: int, by: str) -> None:
+        """Write down what became of a question: asked, granted, denied, expired and so on, by whom, after how long."""
+        if self._recorder is None:
+            return
+        request = question.request
+        self._journal.lines.append(
+            self._recorder.record(
+                "approval",
+                self._wall_clock(),
+                approval_id=question.id,
+                request_id=cut(request.ticket.id) if isinstance(request.ticket.id, str) else request.ticket.id,
+                method=request.method,
+                tool=cut(request.subject) if request.kind == "tool" else None,
+                subject=cut(request.subject),
+                rules=[reason.rule for reason in question.reasons],
+                status=status,
+                by=by,
+                waited_ms=(now_ns - question.asked_ns) // _NS_PER_MS,
+            )
+        )
 
     def _charge(self, ticket: InFlight, charges: tuple[Charge, ...], now_ns: int) -> Charged | Exhausted:
         wall_ns = self._wall_clock()
@@ -282,10 +448,11 @@ class Enforcer:
             if self._policy.audit != "digest":
                 digest += f',"arguments":{render_arguments(arguments, self._policy.audit)}'
         effect = "allow" if verdict.admitted else "hide" if verdict.hidden else "deny"
+        approval = f',"approval":{ticket.approval}' if hasattr(ticket, "approval") else ""
         return recorder.line(
             "decision",
             self._wall_clock(),
-            f'{self._identity(ticket)},"args_digest":{digest},"effect":"{effect}",{self._grounds(decision, verdict)}',
+            f'{self._identity(ticket)},"args_digest":{digest},"effect":"{effect}",{self._grounds(decision, verdict)}{approval}',
         )
 
     def _identity(self, ticket: InFlight) -> str:
@@ -421,6 +588,11 @@ def _decision_on(effect: Effect, section: str) -> Decision:
         return _ALLOW
     message = f'the policy does not open this method; ask the user to add it under "{section}"'
     return Decision("deny", f"/{section}", (Reason("denied", f"/{section}", message),))
+
+
+def _not_approved(request: Consult, rule: str, refused: Refused) -> Verdict:
+    text = f"mcpguard: {printable(request.subject).strip('`')} {refused.text}"
+    return Verdict(admitted=False, code=refused.code, text=text, rule=rule)
 
 
 def _refused(request: Consult, decision: Decision) -> Verdict:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-    from mcpguard.proxy.enforce import Enforcer
+    from mcpguard.protocol.commands import Command
+    from mcpguard.proxy.enforce import Enforcer, Journal
     from mcpguard.proxy.signals import Signals
     from mcpguard.proxy.upstream import Upstream
 
@@ -112,9 +113,14 @@ class Guard:
         """Earlier runs found that the server says nothing to `server/discover`."""
         self._relay.know_silent()
 
-    def replace_policy(self, apply: Callable[[], None]) -> None:
+    def replace_policy(self, apply: Callable[[Journal], list[Command]]) -> None:
         """Let `apply` put another policy in force, and tell the client that lists may have changed."""
         self._relay.replace(apply)
+
+    @property
+    def relay(self) -> Relay:
+        """What carries this run's lines."""
+        return self._relay
 
     def tell(self, event: str, sentence: str) -> None:
         """Say something to the user, and keep it in the log."""
@@ -190,7 +196,7 @@ class Guard:
         return (boot_clock() - self._hung_up_ns) / 1e9 if self._hung_up_ns else 0.0
 
     def _until_deadline(self) -> float | None:
-        deadline_ns = self.session.deadline_ns
+        deadline_ns = self._relay.deadline_ns
         return None if deadline_ns is None else max(0.0, (deadline_ns - boot_clock()) / 1e9)
 
     def _wait(self, timeout_s: float | None) -> None:
@@ -224,6 +230,8 @@ class Guard:
         """Close the server's stdin, pass its last answers on, then end its tree by ever stronger means."""
         upstream, relay = self._upstream, self._relay
         signals_before = self._stop_signal
+        if relay.client_ended or relay.to_client.broken:
+            relay.withdraw_waiting()
         _thread.start_new_thread(relay.to_upstream.close, (drain_grace_s,))
         begun_ns = boot_clock()
 

@@ -9,7 +9,18 @@ import _thread
 import os
 import select
 
-from mcpguard.protocol.commands import HOLD, Answered, Consult, Forward, Note, Remember
+from mcpguard.protocol.commands import (
+    HOLD,
+    Abandon,
+    Answered,
+    Consult,
+    Forward,
+    Note,
+    Remember,
+    Replied,
+    Settled,
+    Waiting,
+)
 from mcpguard.protocol.framing import MAX_UPSTREAM_LINE_BYTES, LineReader
 from mcpguard.protocol.wire import CLIENT, UPSTREAM
 from mcpguard.proxy.outlet import Outlet
@@ -17,14 +28,16 @@ from mcpguard.proxy.outlet import Outlet
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Final, Literal, TypeAlias
+    from typing import Final, Literal, TypeAlias, TypeVar
 
+    from mcpguard.policy.decision import Verdict
     from mcpguard.protocol.commands import Command, InFlight
     from mcpguard.protocol.framing import Overlong
     from mcpguard.protocol.session import Session
     from mcpguard.protocol.wire import Side
     from mcpguard.proxy.enforce import Enforcer, Journal
 
+    Answer = TypeVar("Answer")
     Sender: TypeAlias = "Side | Literal['guard']"
 
 GUARD: Final = "guard"
@@ -97,14 +110,44 @@ class Relay:
         self._carry_out(batch, GUARD)
         self._opened.open()
 
-    def replace(self, apply: Callable[[], None]) -> None:
+    def replace(self, apply: Callable[[Journal], list[Command]]) -> None:
         """Let `apply` put another policy in force between two lines, and tell the client that lists may have changed."""
         batch = Batch()
         with self._lock:
-            apply()
+            assert self._journal is not None
+            self._collect(apply(self._journal), batch)
             self._collect(self.session.announce_lists(), batch)
             batch.records = self._take_records()
         self._carry_out(batch, GUARD)
+
+    def act(self, on: Callable[[Enforcer, Journal], tuple[Answer, list[Command]]]) -> Answer | None:
+        """Let somebody who is no party of the session act on what waits, between two lines; None if there is no policy yet."""
+        batch = Batch()
+        with self._lock:
+            if self._enforcer is None or self._journal is None:
+                return None
+            answer, commands = on(self._enforcer, self._journal)
+            self._collect(commands, batch)
+            batch.records = self._take_records()
+        self._carry_out(batch, GUARD)
+        self._wake()
+        return answer
+
+    def withdraw_waiting(self) -> None:
+        """The client is gone: whatever waits for a person is withdrawn."""
+        batch = Batch()
+        with self._lock:
+            for ticket in self.session.withdraw_waiting():
+                self._collect([Abandon(ticket)], batch)
+            batch.records = self._take_records()
+        self._carry_out(batch, GUARD)
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When `tick` wants to be called; None: never."""
+        with self._lock:
+            dues = [self.session.deadline_ns, None if self._enforcer is None else self._enforcer.deadline_ns]
+        return min((due for due in dues if due is not None), default=None)
 
     def note(self, note: Note) -> None:
         """Write down something that happened to the guard itself."""
@@ -125,6 +168,8 @@ class Relay:
         batch = Batch()
         with self._lock:
             self._collect(self.session.tick(self._clock()), batch)
+            if self._enforcer is not None and self._journal is not None:
+                self._collect(self._enforcer.tick(self._journal), batch)
             batch.records = self._take_records()
         self._carry_out(batch, GUARD)
 
@@ -288,16 +333,30 @@ class Relay:
                 assert self._journal is not None
                 ticket = command.ticket  # type: ignore[union-attr]
                 verdict = self._enforcer.consult(command, self._journal)  # type: ignore[arg-type]
-                outgoing = batch.to_upstream if ticket.origin is CLIENT else batch.to_client
-                at = len(outgoing)
-                self._collect(self.session.resolve(ticket, verdict), batch)
-                if verdict.admitted and len(outgoing) > at:
-                    batch.admitted.append((ticket, outgoing, at))
+                if type(verdict) is Waiting:
+                    self._collect(verdict.commands, batch)
+                    self._wake()
+                else:
+                    self._settle(ticket, verdict, batch)  # type: ignore[arg-type]
+            elif kind is Settled:
+                self._settle(command.ticket, command.verdict, batch)  # type: ignore[union-attr]
+            elif kind is Replied and self._enforcer is not None and self._journal is not None:
+                self._collect(self._enforcer.replied(command, self._journal), batch)  # type: ignore[arg-type]
+            elif kind is Abandon:
+                if self._enforcer is not None and self._journal is not None:
+                    self._collect(self._enforcer.abandon(command.ticket, self._journal), batch)  # type: ignore[union-attr]
             elif kind is Remember:
                 self.silent = self.silent or command.silent  # type: ignore[union-attr]
                 self._wake()
             else:
                 self._log(command)
+
+    def _settle(self, ticket: InFlight, verdict: Verdict, batch: Batch) -> None:
+        outgoing = batch.to_upstream if ticket.origin is CLIENT else batch.to_client
+        at = len(outgoing)
+        self._collect(self.session.resolve(ticket, verdict), batch)
+        if verdict.admitted and len(outgoing) > at:
+            batch.admitted.append((ticket, outgoing, at))
 
     def _log(self, command: Command) -> None:
         if self._enforcer is None or self._journal is None:

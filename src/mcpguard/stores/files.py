@@ -17,7 +17,7 @@ import jiter
 from pydantic import ValidationError
 
 from mcpguard.errors import Finding, PolicyError
-from mcpguard.policy.compile import Policy, compile_policy, limits_of, pointer, rules_of
+from mcpguard.policy.compile import Policy, compile_policy, limits_of
 from mcpguard.policy.model import PlainLimit, PolicyFile
 from mcpguard.stores.text import Position, Remark, printable
 
@@ -169,19 +169,6 @@ def _notes(document: PolicyFile) -> Iterator[str]:
     granted = [rule for rule, limit in limits if isinstance(limit, PlainLimit) and limit.scope == "grant"]
     if granted:
         yield f"counters live in memory: the scope `grant` reaches no further than one run ({_some(granted)})"
-    asking = [
-        pointer(section, name)
-        for section, entries in (
-            ("tools", document.tools),
-            ("resources", document.resources or {}),
-            ("prompts", document.prompts or {}),
-        )
-        for name, entry in entries.items()
-        if entry.action == "require_approval"
-    ]
-    asking += [rule for rule, kind in rules_of(document) if kind == "approve_if"]
-    if asking:
-        yield f"this release cannot ask a person: what needs approval is refused ({_some(asking)})"
     if document.audit.arguments == "full":
         yield "the decision log will hold every argument as it was sent (`/audit/arguments`)"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mcpguard.policy.model import (
     IN_OUR_WORDS,
     AllTools,
+    Approval,
     ApprovalRule,
     Audit,
     Condition,
@@ -43,8 +44,15 @@ _OBJECTS: Final[tuple[type[Part], ...]] = (
     AllTools,
     Use,
     ServerRequests,
+    Approval,
     Audit,
 )
+_SECTIONS: Final[Mapping[str, type[Part]]] = {
+    "all_tools": AllTools,
+    "server_requests": ServerRequests,
+    "approval": Approval,
+    "audit": Audit,
+}
 _KINDS: Final = {
     "string_type": "a string",
     "int_type": "a whole number",
@@ -103,10 +111,8 @@ def _remark(detail: ErrorDetails, reading: Reading) -> Remark:
 
 def _unknown_key(path: tuple[int | str, ...]) -> str:
     key, owner = str(path[-1]), _owner(path[:-1])
-    if key in owner.NOT_YET:
-        return f"this release does not enforce {quoted(key)} in {owner.NOUN} yet; take it out to use the policy"
     known = _keys(owner)
-    guess = _closest(key, [*known, *owner.NOT_YET])
+    guess = _closest(key, known)
     if guess:
         return f"unknown key {quoted(key)} in {owner.NOUN}; did you mean `{guess}`?"
     homes = [home.NOUN for home in _OBJECTS if home is not PlainLimit and key in _keys(home)]
@@ -125,6 +131,8 @@ def _unknown_word(path: tuple[int | str, ...], detail: ErrorDetails, what: str) 
     next_step = f"did you mean `{guess}`?" if guess else f"use {allowed}"
     if path[:1] in {("methods",), ("server_requests",)}:
         return f"unknown effect {quoted(given)} of {_subject(path)}; {next_step}"
+    if isinstance(path[-1], int):
+        return f"unknown entry {quoted(given)} of {quoted(str(path[-2]))}; {next_step}"
     return f"unknown {path[-1]} {quoted(given)}; {next_step}"
 
 
@@ -132,12 +140,8 @@ def _owner(path: tuple[int | str, ...]) -> type[Part]:
     match path:
         case ("tools", _):
             return Tool
-        case ("all_tools",):
-            return AllTools
-        case ("server_requests",):
-            return ServerRequests
-        case ("audit",):
-            return Audit
+        case (str(section),) if section in _SECTIONS:
+            return _SECTIONS[section]
         case ("resources" | "prompts", _):
             return Use
         case ("resources" | "prompts", _, "limits", int()):

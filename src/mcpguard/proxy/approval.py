@@ -1,0 +1,544 @@
+"""Keeps what persons are asked about the calls of one run, and what they have answered; says by which way they are asked.
+
+Judges no call and charges nothing: an approval is handed to the enforcement point, which judges the call again from the start.  Reads no
+clock, writes to nobody: what is to be said comes back as commands.  Calls must not overlap.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from mcpguard.policy.canonical import canonical
+from mcpguard.policy.display import readable, visible_text
+from mcpguard.protocol import replies
+from mcpguard.protocol.commands import WAITING, Forward, Waiting
+from mcpguard.protocol.seals import ForgedError, Seal, binding_of, next_round, read_seal
+from mcpguard.protocol.wire import CLIENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mcpguard.policy.decision import ApprovalTerms, Code, Decision, Reason
+    from mcpguard.policy.evaluate import Policy
+    from mcpguard.protocol.commands import Command, Consult, InFlight
+    from mcpguard.protocol.session import Session
+
+Rung: TypeAlias = Literal["client", "terminal"]
+
+ASKED_METHODS: Final = frozenset(("tools/call", "resources/read", "resources/subscribe", "prompts/get"))
+"""What a person can be asked about; whatever else needs an approval is refused."""
+MAX_QUESTIONS: Final = 1000
+MAX_QUESTION_BYTES: Final = 32 << 20
+"""How many questions are kept, and how long the calls are together that they are about."""
+MAX_ROUNDS: Final = 10
+"""How many rounds of an admitted call in a row are no new calls."""
+MAX_SEALS: Final = 10_000
+MAX_FORM_CHARS: Final = 2000
+"""How long what a call is about and its arguments may be, written out, to be shown in a client's form."""
+PROGRESS_EVERY_NS: Final = 5_000_000_000
+ALLOW_ONCE: Final = "allow once"
+ALLOW_TOOL: Final = "allow this tool"
+DENY: Final = "deny"
+_ID_CHARS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Letters and digits that nobody mistakes for one another."""
+_ID_LENGTH: Final = 8
+_NS_PER_S: Final = 1_000_000_000
+
+
+def choose_id() -> str:
+    """Give the id of a question: short enough to be typed, and one of 850 billion, so that two runs do not meet."""
+    return "".join(secrets.choice(_ID_CHARS) for _ in range(_ID_LENGTH))
+
+
+class Question:
+    """One call that a person is asked about.
+
+    `place` says who has it: the "client" in a dialog, a terminal while the call is "held", or nobody any more who waits ("later").
+    `ticket` is the request that waits for the answer; None if the client is to come again.
+    """
+
+    __slots__ = (
+        "asked_ns",
+        "binding",
+        "dialog",
+        "expires_ns",
+        "granted_by",
+        "granted_ns",
+        "held_until_ns",
+        "id",
+        "next_progress_ns",
+        "place",
+        "progress",
+        "reasons",
+        "request",
+        "size",
+        "ticket",
+    )
+
+    def __init__(
+        self,
+        id_: str,
+        request: Consult,
+        reasons: tuple[Reason, ...],
+        *,
+        binding: str,
+        asked_ns: int,
+        terms: ApprovalTerms,
+    ) -> None:
+        self.id = id_
+        self.request = request
+        self.reasons = reasons
+        self.binding = binding
+        self.size = len(request.ticket.line)
+        self.asked_ns = asked_ns
+        self.held_until_ns = asked_ns + terms.timeout_ns
+        self.expires_ns = self.held_until_ns + terms.ttl_ns
+        self.place: Literal["client", "held", "later"] = "held"
+        self.ticket: InFlight | None = request.ticket
+        self.dialog = ""
+        self.granted_by: Rung | None = None
+        self.granted_ns = 0
+        self.progress = 0
+        self.next_progress_ns = asked_ns + PROGRESS_EVERY_NS
+
+    @property
+    def waits(self) -> bool:
+        """Whether a request waits for the answer."""
+        return self.ticket is not None and self.ticket.state is WAITING
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A call may pass; `question` is None where an earlier answer covers the tool."""
+
+    question: Question | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A call may not pass; `text` is what its client is told, after the name of the tool."""
+
+    code: Code
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a request carries of an earlier round.
+
+    `forged` says that this run has not given it out, `admitted` that it goes on with a call that was admitted, `question` that it brings the answer to one, with `reply` for it.
+    """
+
+    forged: bool = False
+    admitted: bool = False
+    question: Question | None = None
+    reply: object = None
+
+
+class Approvals:
+    """What persons are asked during one run, and what they have answered.
+
+    `prepare_terminal` makes it possible that another terminal answers; False if that cannot be done.  `announce` is told of every
+    question that a terminal may answer.  `record` writes an approval's line into the log.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        prepare_terminal: Callable[[], bool] = lambda: False,
+        announce: Callable[[dict[str, Any]], None] = lambda _: None,
+        record: Callable[[Question, str, int, str], None] = lambda *_: None,
+        id_of_next: Callable[[], str] = choose_id,
+    ) -> None:
+        self._session = session
+        self._prepare_terminal = prepare_terminal
+        self._announce = announce
+        self._record = record
+        self._id_of_next = id_of_next
+        self._key = secrets.token_bytes(32)
+        self._questions: dict[str, Question] = {}
+        self._remembered: set[tuple[str, str, bytes | None]] = set()
+        self._seals: dict[str, int] = {}
+
+    # What the enforcement point asks
+
+    def bind(self, request: Consult, policy: Policy) -> str:
+        """Give what binds an approval to this very call."""
+        return self._binding(request.ticket, request.arguments, policy)
+
+    def fault(self, request: Consult) -> tuple[Code, str] | None:
+        """Say what the session has found by now that stands against a request which waits; None: nothing."""
+        return self._session.fault(request)
+
+    def open_round(self, request: Consult, policy: Policy, now_ns: int) -> Round:
+        """Take up what a request carries of an earlier round, and write its line as the server is to get it.
+
+        What was not given out by this run, does not belong to this call, has been presented before or has expired makes it a new
+        call, and goes to nobody.
+        """
+        retry, ticket = request.retry, request.ticket
+        if retry is None:
+            return Round()
+        if retry.state is None:
+            # The guard gives a state with every question, its own and the server's: nobody has asked for these.
+            ticket.line = next_round(ticket.line, None, ours=True, others=False)
+            return Round()
+        try:
+            seal = read_seal(self._key, retry.state)
+        except ForgedError:
+            ticket.line = next_round(ticket.line, None, ours=True, others=False)
+            return Round(forged=True)
+        fresh = self._seals.pop(seal.nonce, None) is not None and now_ns < seal.expires_ns
+        if not fresh or seal.binding != self.bind(request, policy):
+            ticket.line = next_round(ticket.line, None, ours=True, others=False)
+            return Round()
+        if seal.kind == "admitted":
+            ticket.line = next_round(ticket.line, seal.state, ours=True, others=True)
+            if seal.rounds > MAX_ROUNDS:
+                return Round()
+            ticket.rounds = seal.rounds
+            return Round(admitted=True)
+        ticket.line = next_round(ticket.line, None, ours=True, others=False)
+        question = self._questions.get(seal.question)
+        return (
+            Round() if question is None else Round(question=question, reply=retry.responses.get(replies.QUESTION_KEY))
+        )
+
+    def seal(self, ticket: InFlight, state: str | None, policy: Policy, now_ns: int) -> str:
+        """Give the state for the next round of an admitted request, with the server's own inside."""
+        binding = self._binding(ticket, ticket.arguments, policy)
+        rounds = getattr(ticket, "rounds", 0) + 1
+        nonce, expires_ns = self._outstanding(now_ns + policy.approval.ttl_ns, now_ns)
+        return Seal("admitted", binding, nonce, expires_ns, rounds, state=state).write(self._key)
+
+    def find(
+        self, request: Consult, decision: Decision, round_: Round, policy: Policy, now_ns: int
+    ) -> Granted | Refused | None:
+        """Find the answer about a call that needs one; None: somebody has to be asked, or is being asked."""
+        if self._tool_of(request, decision) in self._remembered:
+            return Granted(None)
+        if round_.question is not None:
+            found = self._weigh(round_.question, round_.reply, policy, now_ns)
+            if found is not None:
+                return found
+        binding = self.bind(request, policy)
+        for question in self._questions.values():
+            if question.binding != binding or question.granted_by is None:
+                continue
+            if now_ns < question.expires_ns or question.ticket is request.ticket:
+                return Granted(question)
+        return None
+
+    def ask(
+        self, request: Consult, decision: Decision, round_: Round, policy: Policy, now_ns: int
+    ) -> Waiting | Refused:
+        """Ask a person about a call, by the first way that there is."""
+        terms, ticket = policy.approval, request.ticket
+        self._drop_expired(now_ns)
+        binding = self.bind(request, policy)
+        question = round_.question or self._left_over(binding)
+        # It is asked about anew: what was asked about it before is about something that has changed.
+        for old in [each for each in self._questions.values() if each.ticket is ticket and each is not question]:
+            self._void(old, now_ns)
+        if question is None:
+            kept_bytes = len(ticket.line) + sum(each.size for each in self._questions.values())
+            if len(self._questions) >= MAX_QUESTIONS or kept_bytes > MAX_QUESTION_BYTES:
+                return Refused("busy", "refused: too many calls wait for approval. Try again when some are answered.")
+            question = Question(
+                self._new_id(), request, decision.reasons, binding=binding, asked_ns=now_ns, terms=terms
+            )
+            self._questions[question.id] = question
+            if "client" in terms.via and self._session.declares(ticket, "elicitation/create"):
+                form = _form(question, terms)
+                if form is not None:
+                    return self._ask_client(question, form, terms, now_ns)
+        else:
+            question.request, question.ticket = request, ticket
+            if round_.question is None:
+                question.held_until_ns = now_ns + terms.timeout_ns
+                question.expires_ns = question.held_until_ns + terms.ttl_ns
+        return self._ask_terminal(question, terms, now_ns)
+
+    def use_up(self, granted: Granted) -> str:
+        """An approved call was charged and passes: its approval is used up.  Give what the log says of it."""
+        question = granted.question
+        if question is None:
+            return '"remembered"'
+        del self._questions[question.id]
+        waited_ms = (question.granted_ns - question.asked_ns) // 1_000_000
+        return f'{{"id":"{question.id}","by":"{question.granted_by}","waited_ms":{waited_ms}}}'
+
+    # What comes back
+
+    def request_of(self, ticket: InFlight) -> Consult | None:
+        """Give the request that a ticket is about, if a person is asked about it."""
+        return next((each.request for each in self._questions.values() if each.ticket is ticket), None)
+
+    def reply(
+        self, ticket: InFlight, result: dict[str, Any] | None, policy: Policy, now_ns: int
+    ) -> Granted | Refused | Waiting | None:
+        """Take a client's answer to a dialog about a request that waits; None if nobody waits any more."""
+        question = next((each for each in self._questions.values() if each.ticket is ticket), None)
+        if question is None or not question.waits:
+            return None
+        question.dialog = ""
+        return self._weigh(question, result, policy, now_ns) or self._ask_terminal(question, policy.approval, now_ns)
+
+    def approve(self, id_: str, *, whole_tool: bool, policy: Policy, now_ns: int) -> tuple[Question | None, str]:
+        """Take a terminal's yes: the question that it answers, and what is wrong with it.  What waits is to be judged again."""
+        self._drop_expired(now_ns)
+        question = self._questions.get(id_)
+        if question is None or "terminal" not in policy.approval.via:
+            return None, f"nothing waits for an approval `{id_}`"
+        if question.granted_by is not None:
+            return None, f"`{id_}` is approved already, and waits for the call"
+        if whole_tool and not _may_cover_tool(question, policy.approval):
+            return (
+                None,
+                'this policy lets an approval cover one call only; `"approval": {"remember": "tool"}` would let it cover the tool',
+            )
+        if question.binding != self.bind(question.request, policy) or self.fault(question.request) is not None:
+            self._void(question, now_ns)
+            return question, f"`{id_}` is void, for the tool has changed meanwhile; a call that waits is judged anew"
+        self._grant(question, "terminal", whole_tool=whole_tool, policy=policy, now_ns=now_ns)
+        return question, ""
+
+    def deny(self, id_: str, now_ns: int) -> Question | None:
+        """Take a terminal's no: the question is gone.  None if there is none."""
+        self._drop_expired(now_ns)
+        question = self._questions.pop(id_, None)
+        if question is not None:
+            self._record(question, "denied", now_ns, "terminal")
+        return question
+
+    def close_dialog(self, question: Question) -> list[Command]:
+        """Take back what the client still shows of a question that is answered."""
+        dialog, question.dialog = question.dialog, ""
+        return self._session.withdraw_question(dialog) if dialog else []
+
+    def withdraw(self, ticket: InFlight, now_ns: int) -> list[Command]:
+        """A request that waited is gone: nobody need answer for it."""
+        by = "server" if self._session.ended else "client"
+        commands: list[Command] = []
+        for question in [each for each in self._questions.values() if each.ticket is ticket]:
+            commands += self.close_dialog(question)
+            del self._questions[question.id]
+            self._record(question, "withdrawn", now_ns, by)
+        return commands
+
+    def void(self, now_ns: int) -> tuple[list[Question], list[Command]]:
+        """The policy has changed: nothing that was asked or answered counts any more.  Give what waited, to be judged anew."""
+        self._remembered.clear()
+        waiting = [each for each in self._questions.values() if each.waits]
+        commands: list[Command] = []
+        for question in self._questions.values():
+            commands += self.close_dialog(question)
+            self._record(question, "void", now_ns, "policy")
+        self._questions.clear()
+        return waiting, commands
+
+    # What is due
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When something is due about a request that waits; None: never."""
+        dues = [min(each.held_until_ns, each.next_progress_ns) for each in self._questions.values() if each.waits]
+        return min(dues, default=None)
+
+    def overdue(self, policy: Policy, now_ns: int) -> list[tuple[Question, Refused]]:
+        """Give what nobody has answered in time: each is to be refused now, and may be approved for a while yet."""
+        found = []
+        for question in list(self._questions.values()):
+            if question.waits and now_ns >= question.held_until_ns:
+                self._record(question, "expired", now_ns, "client" if question.place == "client" else "terminal")
+                found.append((question, self._come_back(question, policy.approval)))
+        return found
+
+    def progress(self, now_ns: int) -> list[Command]:
+        """Tell the clients that want to know that their calls still wait."""
+        commands: list[Command] = []
+        for question in self._questions.values():
+            if question.waits and now_ns >= question.next_progress_ns:
+                question.next_progress_ns = now_ns + PROGRESS_EVERY_NS
+                token = question.request.progress_token
+                if token is not None:
+                    question.progress += 1
+                    text = (
+                        f"waiting for approval: mcpguard approve {question.id}"
+                        if question.place == "held"
+                        else "waiting for approval"
+                    )
+                    commands.append(Forward(CLIENT, replies.progress(token, question.progress, text)))
+        return commands
+
+    def pending(self, now_ns: int) -> Iterator[Question]:
+        """Give the questions that can still be answered."""
+        self._drop_expired(now_ns)
+        return (each for each in list(self._questions.values()) if each.granted_by is None)
+
+    # The ways to ask
+
+    def _ask_client(self, question: Question, form: dict[str, Any], terms: ApprovalTerms, now_ns: int) -> Waiting:
+        question.place = "client"
+        if "terminal" in terms.via:
+            self._prepare_terminal()
+        ticket = question.request.ticket
+        self._record(question, "asked", now_ns, "client")
+        if not ticket.modern:
+            question.dialog = f"mcpguard-{secrets.token_hex(16)}"
+            line = replies.ask_client(question.dialog, form)
+            commands = self._session.ask(ticket, question.dialog, line)
+        else:
+            nonce, expires_ns = self._outstanding(question.expires_ns, now_ns)
+            state = Seal("ask", question.binding, nonce, expires_ns, question=question.id).write(self._key)
+            question.ticket = None
+            commands = self._session.answer(ticket, replies.ask_in_result(ticket.id, form, state))
+        return Waiting(commands)
+
+    def _ask_terminal(self, question: Question, terms: ApprovalTerms, now_ns: int) -> Waiting | Refused:
+        if "terminal" not in terms.via or not self._prepare_terminal():
+            self._questions.pop(question.id, None)
+            self._record(question, "unasked", now_ns, "client")
+            return Refused(
+                "approval_required",
+                f"needs approval: {_why(question)}; nobody could be asked, for the client shows no dialog to a person. "
+                "Do not retry unchanged.",
+            )
+        question.place = "held"
+        self._record(question, "asked", now_ns, "terminal")
+        self._announce(describe(question, now_ns, terms))
+        if now_ns >= question.held_until_ns:
+            return self._come_back(question, terms)
+        return Waiting([])
+
+    def _come_back(self, question: Question, terms: ApprovalTerms) -> Refused:
+        if "terminal" not in terms.via or not self._prepare_terminal():
+            self._questions.pop(question.id, None)
+            return Refused("approval_expired", f"needs approval: {_why(question)}; nobody answered in time.")
+        question.place, question.ticket = "later", None
+        return Refused(
+            "approval_expired",
+            f"needs approval {question.id}: {_why(question)}. Ask the user to run `mcpguard approve {question.id}`, then call again "
+            "with the same arguments.",
+        )
+
+    def _weigh(self, question: Question, reply: object, policy: Policy, now_ns: int) -> Granted | Refused | None:
+        """Say what a client's answer is worth; None if it is none of a person."""
+        terms = policy.approval
+        if now_ns - question.asked_ns < terms.min_answer_ns or not isinstance(reply, dict):
+            self._record(question, "no person", now_ns, "client")
+            return None
+        content = reply.get("content")
+        choice = content.get(replies.CHOICE) if isinstance(content, dict) else None
+        if reply.get("action") == "accept" and (
+            choice == ALLOW_ONCE or (choice == ALLOW_TOOL and _may_cover_tool(question, terms))
+        ):
+            self._grant(question, "client", whole_tool=choice == ALLOW_TOOL, policy=policy, now_ns=now_ns)
+            return Granted(question)
+        self._questions.pop(question.id, None)
+        self._record(question, "denied", now_ns, "client")
+        return denied_because("")
+
+    def _grant(self, question: Question, by: Rung, *, whole_tool: bool, policy: Policy, now_ns: int) -> None:
+        question.granted_by, question.granted_ns = by, now_ns
+        question.expires_ns = now_ns + policy.approval.ttl_ns
+        # What has changed since it was shown to a person is not what they have allowed.
+        if whole_tool and question.binding == self.bind(question.request, policy):
+            self._remembered.add(self._remembering(question.request, question.reasons))
+        self._record(question, "granted for the tool" if whole_tool else "granted", now_ns, by)
+
+    # Bookkeeping
+
+    def _binding(self, ticket: InFlight, arguments: object, policy: Policy) -> str:
+        definition = self._session.definition(ticket.subject) if ticket.method == "tools/call" else None
+        return binding_of(ticket.method, ticket.subject, arguments, definition, policy.digest)
+
+    def _tool_of(self, request: Consult, decision: Decision) -> tuple[str, str, bytes | None]:
+        return self._remembering(request, decision.reasons)
+
+    def _remembering(self, request: Consult, reasons: tuple[Reason, ...]) -> tuple[str, str, bytes | None]:
+        rules = " ".join(sorted(reason.rule for reason in reasons))
+        subject = request.subject if request.kind == "tool" else ""
+        return subject, rules, self._session.definition(subject) if subject else b"no tool"
+
+    def _left_over(self, binding: str) -> Question | None:
+        """Give the question about the same call that nobody waits for any more: it is asked again, under its id."""
+        found = (each for each in self._questions.values() if each.binding == binding and not each.waits)
+        return next((each for each in found if each.place == "later"), None)
+
+    def _drop_expired(self, now_ns: int) -> None:
+        for question in [each for each in self._questions.values() if not each.waits and now_ns >= each.expires_ns]:
+            del self._questions[question.id]
+
+    def _void(self, question: Question, now_ns: int) -> None:
+        """Forget a question: what it is about is not what it was."""
+        self._questions.pop(question.id, None)
+        self._record(question, "void", now_ns, "server")
+
+    def _new_id(self) -> str:
+        while (id_ := self._id_of_next()) in self._questions:
+            pass
+        return id_
+
+    def _outstanding(self, expires_ns: int, now_ns: int) -> tuple[str, int]:
+        """Give the nonce of a seal that may be presented once until `expires_ns`."""
+        if len(self._seals) >= MAX_SEALS:
+            self._seals = {nonce: end for nonce, end in self._seals.items() if now_ns < end}
+            while len(self._seals) >= MAX_SEALS:
+                del self._seals[next(iter(self._seals))]
+        nonce = secrets.token_hex(16)
+        self._seals[nonce] = expires_ns
+        return nonce, expires_ns
+
+
+def describe(question: Question, now_ns: int, terms: ApprovalTerms) -> dict[str, Any]:
+    """Describe a question for whoever may answer it in a terminal: JSON, with the arguments as canonical JSON text."""
+    until_ns = question.held_until_ns if question.waits else question.expires_ns
+    return {
+        "id": question.id,
+        "kind": question.request.kind,
+        "subject": question.request.subject,
+        "arguments": canonical(question.request.arguments or {}),
+        "rules": [{"rule": reason.rule, "message": reason.message} for reason in question.reasons],
+        "waited_s": round((now_ns - question.asked_ns) / _NS_PER_S, 1),
+        "state": question.place,
+        "expires_in_s": round(max(0, until_ns - now_ns) / _NS_PER_S, 1),
+        "remember": terms.remember,
+    }
+
+
+def denied_because(reason: str) -> Refused:
+    """Say that a person said no, and why, if they gave a reason."""
+    return Refused(
+        "approval_denied",
+        f"denied: the user did not approve it{f': {reason}' if reason else ''}. Do not retry unchanged.",
+    )
+
+
+def _may_cover_tool(question: Question, terms: ApprovalTerms) -> bool:
+    return terms.remember == "tool" and question.request.kind == "tool"
+
+
+def _why(question: Question) -> str:
+    return question.reasons[0].message.rstrip(".")
+
+
+def _form(question: Question, terms: ApprovalTerms) -> dict[str, Any] | None:
+    """Write the question for a client's dialog; None if the call does not fit in one."""
+    request = question.request
+    # A URI is as good as an argument: who sees its beginning has not seen what they allow.
+    subject, arguments = readable(request.subject), readable(request.arguments or {})
+    if len(subject) + len(arguments) > MAX_FORM_CHARS:
+        return None
+    reasons = "\n".join(f"- {visible_text(f'{each.message} ({each.rule})')}" for each in question.reasons)
+    what = f"{request.kind} {subject}"
+    if request.kind == "tool":
+        what += f"\narguments: {arguments}"
+    message = f"mcpguard: may this call pass?\n\n{what}\n\nA person is asked because:\n{reasons}"
+    choices = [DENY, ALLOW_ONCE]
+    if _may_cover_tool(question, terms):
+        choices.append(ALLOW_TOOL)
+    return replies.question(message, choices)
