@@ -39,6 +39,7 @@ class Server:
         self.words = dict(word.partition("=")[::2] for word in words)
         self.silent = {word.partition("=")[2] for word in words if word.startswith("silent=")}
         self.muted: list[object] = []
+        self.eliciting: dict[object, object] = {}
         self.rest = b""
 
     def run(self) -> int:
@@ -75,6 +76,8 @@ class Server:
     def take(self, line: bytes) -> None:
         message = json.loads(line)
         method, id_, params = message.get("method"), message.get("id"), message.get("params") or {}
+        if method is None and id_ in self.eliciting:
+            answer_text(self.eliciting.pop(id_), json.dumps(message.get("result")))
         if id_ is None or method is None or method in self.silent:
             return
         if method == "initialize":
@@ -236,6 +239,13 @@ class Server:
         for number in range(given["count"]):
             say(encode({"jsonrpc": "2.0", "id": number, "method": "roots/list"}))
         answer_text(id_, "asked")
+
+    def tool_elicit(self, id_: object, given: dict[str, Any]) -> None:
+        """Ask the client's person for a name, under the id 0; answer with what they answer."""
+        self.eliciting[0] = id_
+        schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+        asked = {"message": "Which name?", "requestedSchema": schema}
+        say(encode({"jsonrpc": "2.0", "id": 0, "method": "elicitation/create", "params": asked}))
 
     def leave_orphan(self, path: str) -> None:
         """Start a process whose parent ends at once: in a session of its own, ignoring TERM; write its pid."""

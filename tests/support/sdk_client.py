@@ -19,7 +19,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from support.stdio import FIRST_REPLY_S, REPLY_S, Message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from mcp.client.session import ClientRequestContext, IncomingMessage
@@ -34,13 +34,26 @@ CONVERSATION_S = 180.0
 class Ears:
     """What a client heard: notifications and the server's requests, as JSON, in the order of their arrival.
 
-    `elicited` is the content that the person at this client enters into every form.
+    `elicited` is the content that the person at this client enters into every form, unless `answer` says what they do with each;
+    they think about it until `gate` opens, if there is one.
     """
 
     elicited: Mapping[str, str | int | float | bool | list[str]] = field(default_factory=dict)
     notifications: list[Message] = field(default_factory=list)
     requests: list[Message] = field(default_factory=list)
+    answer: Callable[[types.ElicitRequestParams], types.ElicitResult] | None = None
+    gate: anyio.Event | None = None
     _news: anyio.Event = field(default_factory=anyio.Event)
+
+    async def wait_for_questions(self, times: int) -> None:
+        """Wait until the server, or whoever speaks for it, has asked so many times."""
+        with anyio.move_on_after(FIRST_REPLY_S):
+            while len(self.requests) < times:
+                self._news = anyio.Event()
+                await self._news.wait()
+            return
+        problem = f"{times} questions did not come within {FIRST_REPLY_S} s; heard {self.requests}"
+        raise AssertionError(problem)
 
     async def wait_for(self, text: str, times: int = 1) -> None:
         """Wait until so many notifications have come whose JSON holds `text`."""
@@ -76,6 +89,11 @@ class Ears:
     ) -> types.ElicitResult:
         """Answer a question as a person would."""
         self.requests.append({"method": "elicitation/create", "params": as_json(params)})
+        self._news.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.answer is not None:
+            return self.answer(params)
         return types.ElicitResult(action="accept", content=dict(self.elicited))
 
     async def list_roots(self, context: ClientRequestContext) -> types.ListRootsResult:  # noqa: ARG002 - the SDK's signature
@@ -86,11 +104,17 @@ class Ears:
 
 @asynccontextmanager
 async def sdk_client(
-    argv: Sequence[str], *, mode: Mode, stderr: Path, ears: Ears | None = None, env: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    *,
+    mode: Mode,
+    stderr: Path,
+    ears: Ears | None = None,
+    env: Mapping[str, str] | None = None,
+    elicits: bool = True,
 ) -> AsyncIterator[Client]:
     """Connect to `argv` and yield a client that can sample, elicit and list roots; what the process says is in `stderr`.
 
-    `env` is the whole environment; the whole conversation is bounded.
+    With `elicits` false it cannot elicit, and declares so.  `env` is the whole environment; the whole conversation is bounded.
     """
     ears = ears or Ears()
     parameters = StdioServerParameters(
@@ -104,7 +128,7 @@ async def sdk_client(
             read_timeout_seconds=FIRST_REPLY_S,
             message_handler=ears.hear,
             sampling_callback=ears.sample,
-            elicitation_callback=ears.elicit,
+            elicitation_callback=ears.elicit if elicits else None,
             list_roots_callback=ears.list_roots,
         ) as client:
             yield client

@@ -165,9 +165,10 @@ class Approvals:
 
     # What the enforcement point asks
 
-    def bind(self, request: Consult, policy: Policy) -> str:
-        """Give what binds an approval to this very call."""
-        return self._binding(request.ticket, request.arguments, policy)
+    def bindings(self, request: Consult, policy: Policy) -> tuple[str, ...]:
+        """Give what an approval may be bound by that is for this very call; the first is what it is bound by now."""
+        parts = request.ticket, request.arguments, policy
+        return tuple(self._binding(*parts, definition) for definition in self._definitions(request, policy))
 
     def fault(self, request: Consult) -> tuple[Code, str] | None:
         """Say what the session has found by now that stands against a request which waits; None: nothing."""
@@ -192,7 +193,7 @@ class Approvals:
             ticket.line = next_round(ticket.line, None, ours=True, others=False)
             return Round(forged=True)
         fresh = self._seals.pop(seal.nonce, None) is not None and now_ns < seal.expires_ns
-        if not fresh or seal.binding != self.bind(request, policy):
+        if not fresh or seal.binding not in self.bindings(request, policy):
             ticket.line = next_round(ticket.line, None, ours=True, others=False)
             return Round()
         if seal.kind == "admitted":
@@ -209,7 +210,7 @@ class Approvals:
 
     def seal(self, ticket: InFlight, state: str | None, policy: Policy, now_ns: int) -> str:
         """Give the state for the next round of an admitted request, with the server's own inside."""
-        binding = self._binding(ticket, ticket.arguments, policy)
+        binding = self._binding(ticket, ticket.arguments, policy, self._definition(ticket))
         rounds = getattr(ticket, "rounds", 0) + 1
         nonce, expires_ns = self._outstanding(now_ns + policy.approval.ttl_ns, now_ns)
         return Seal("admitted", binding, nonce, expires_ns, rounds, state=state).write(self._key)
@@ -218,15 +219,16 @@ class Approvals:
         self, request: Consult, decision: Decision, round_: Round, policy: Policy, now_ns: int
     ) -> Granted | Refused | None:
         """Find the answer about a call that needs one; None: somebody has to be asked, or is being asked."""
-        if self._tool_of(request, decision) in self._remembered:
-            return Granted(None)
+        for definition in self._definitions(request, policy):
+            if _remembering(request, decision.reasons, definition) in self._remembered:
+                return Granted(None)
         if round_.question is not None:
             found = self._weigh(round_.question, round_.reply, policy, now_ns)
             if found is not None:
                 return found
-        binding = self.bind(request, policy)
+        bindings = self.bindings(request, policy)
         for question in self._questions.values():
-            if question.binding != binding or question.granted_by is None:
+            if question.binding not in bindings or question.granted_by is None:
                 continue
             if now_ns < question.expires_ns or question.ticket is request.ticket:
                 return Granted(question)
@@ -238,8 +240,8 @@ class Approvals:
         """Ask a person about a call, by the first way that there is."""
         terms, ticket = policy.approval, request.ticket
         self._drop_expired(now_ns)
-        binding = self.bind(request, policy)
-        question = round_.question or self._left_over(binding)
+        bindings = self.bindings(request, policy)
+        question = round_.question or self._left_over(bindings)
         # It is asked about anew: what was asked about it before is about something that has changed.
         for old in [each for each in self._questions.values() if each.ticket is ticket and each is not question]:
             self._void(old, now_ns)
@@ -248,7 +250,7 @@ class Approvals:
             if len(self._questions) >= MAX_QUESTIONS or kept_bytes > MAX_QUESTION_BYTES:
                 return Refused("busy", "refused: too many calls wait for approval. Try again when some are answered.")
             question = Question(
-                self._new_id(), request, decision.reasons, binding=binding, asked_ns=now_ns, terms=terms
+                self._new_id(), request, decision.reasons, binding=bindings[0], asked_ns=now_ns, terms=terms
             )
             self._questions[question.id] = question
             if "client" in terms.via and self._session.declares(ticket, "elicitation/create"):
@@ -300,7 +302,8 @@ class Approvals:
                 None,
                 'this policy lets an approval cover one call only; `"approval": {"remember": "tool"}` would let it cover the tool',
             )
-        if question.binding != self.bind(question.request, policy) or self.fault(question.request) is not None:
+        request = question.request
+        if question.binding not in self.bindings(request, policy) or self.fault(request) is not None:
             self._void(question, now_ns)
             return question, f"`{id_}` is void, for the tool has changed meanwhile; a call that waits is judged anew"
         self._grant(question, "terminal", whole_tool=whole_tool, policy=policy, now_ns=now_ns)
@@ -446,27 +449,31 @@ class Approvals:
         question.granted_by, question.granted_ns = by, now_ns
         question.expires_ns = now_ns + policy.approval.ttl_ns
         # What has changed since it was shown to a person is not what they have allowed.
-        if whole_tool and question.binding == self.bind(question.request, policy):
-            self._remembered.add(self._remembering(question.request, question.reasons))
+        request = question.request
+        if whole_tool and question.binding in self.bindings(request, policy):
+            definition = self._definition(request.ticket)
+            self._remembered.add(_remembering(request, question.reasons, definition))
         self._record(question, "granted for the tool" if whole_tool else "granted", now_ns, by)
 
     # Bookkeeping
 
-    def _binding(self, ticket: InFlight, arguments: object, policy: Policy) -> str:
-        definition = self._session.definition(ticket.subject) if ticket.method == "tools/call" else None
+    def _definition(self, ticket: InFlight) -> bytes | None:
+        return self._session.definition(ticket.subject) if ticket.method == "tools/call" else None
+
+    def _definitions(self, request: Consult, policy: Policy) -> tuple[bytes | None, ...]:
+        """Give what a tool may have been known to be while it was what it is now: nothing, before a list had shown it.
+
+        Not where tools may change: there nobody says that it was the same before.  Elsewhere, one that changes is refused anyway.
+        """
+        definition = self._definition(request.ticket)
+        return (definition,) if definition is None or policy.drift == "allow" else (definition, None)
+
+    def _binding(self, ticket: InFlight, arguments: object, policy: Policy, definition: bytes | None) -> str:
         return binding_of(ticket.method, ticket.subject, arguments, definition, policy.digest)
 
-    def _tool_of(self, request: Consult, decision: Decision) -> tuple[str, str, bytes | None]:
-        return self._remembering(request, decision.reasons)
-
-    def _remembering(self, request: Consult, reasons: tuple[Reason, ...]) -> tuple[str, str, bytes | None]:
-        rules = " ".join(sorted(reason.rule for reason in reasons))
-        subject = request.subject if request.kind == "tool" else ""
-        return subject, rules, self._session.definition(subject) if subject else b"no tool"
-
-    def _left_over(self, binding: str) -> Question | None:
+    def _left_over(self, bindings: tuple[str, ...]) -> Question | None:
         """Give the question about the same call that nobody waits for any more: it is asked again, under its id."""
-        found = (each for each in self._questions.values() if each.binding == binding and not each.waits)
+        found = (each for each in self._questions.values() if each.binding in bindings and not each.waits)
         return next((each for each in found if each.place == "later"), None)
 
     def _drop_expired(self, now_ns: int) -> None:
@@ -516,6 +523,12 @@ def denied_because(reason: str) -> Refused:
         "approval_denied",
         f"denied: the user did not approve it{f': {reason}' if reason else ''}. Do not retry unchanged.",
     )
+
+
+def _remembering(
+    request: Consult, reasons: tuple[Reason, ...], definition: bytes | None
+) -> tuple[str, str, bytes | None]:
+    return request.subject, " ".join(sorted(reason.rule for reason in reasons)), definition
 
 
 def _may_cover_tool(question: Question, terms: ApprovalTerms) -> bool:
