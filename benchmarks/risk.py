@@ -69,7 +69,9 @@ def main() -> int:
     parser.add_argument(
         "--without", metavar="SERVERS", default="", help="comma-separated servers to learn nothing from"
     )
-    parser.add_argument("--to", type=Path, metavar="FILE", default=WEIGHTS_FILE, help="where `--write` writes them")
+    parser.add_argument(
+        "--to", type=Path, metavar="FILE", default=Path(WEIGHTS_FILE), help="where `--write` writes them"
+    )
     parser.add_argument(
         "--only",
         metavar="SERVERS",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -266,7 +267,7 @@ def test_words_that_weigh_are_named() -> None:
 
 
 def test_the_weights_say_how_they_were_made_and_can_be_read() -> None:
-    lines = WEIGHTS_FILE.read_text().splitlines()
+    lines = Path(WEIGHTS_FILE).read_text().splitlines()
     assert lines[0].startswith("# ")
     assert any("--write" in line for line in lines if line.startswith("#"))
     weights = load_weights()

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from mcpguard.cli.categories import load_with_categories
 from mcpguard.cli.tool_lists import read_tools
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.check import check_tools
 from mcpguard.policy.check import check_policy, left_out
-from mcpguard.stores.files import LoadedPolicy, load_policy
 from mcpguard.stores.positions import positions_in
 from mcpguard.stores.text import Position, printable
 
 if TYPE_CHECKING:
     from mcpguard.inventory.tools import Tool
     from mcpguard.policy.findings import CheckFinding, Severity
+    from mcpguard.stores.files import LoadedPolicy
 
 _ORDER: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 _COLOURS: Final[dict[Severity, str]] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -61,7 +62,7 @@ def check(
 
 def _loaded(path: Path) -> LoadedPolicy:
     try:
-        return load_policy(path)
+        return load_with_categories(path)
     except PolicyError as error:
         for finding in error.findings:
             click.echo(str(finding), err=True)

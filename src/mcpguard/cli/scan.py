@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from mcpguard.cli.categories import load_with_categories
 from mcpguard.cli.classify import new_console, print_risks, print_table, risk_as_json
 from mcpguard.errors import ExitCode, PolicyError
+from mcpguard.inventory.check import category_of
 from mcpguard.inventory.risk import classify
 from mcpguard.policy.decision import PromptUse, ResourceUse, TemplateUse
 from mcpguard.policy.standing import Standing, standing_of, standing_of_tool
-from mcpguard.stores.files import LoadedPolicy, load_policy
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
     from mcpguard.inventory.tools import Tool
     from mcpguard.proxy.probe import Offer
+    from mcpguard.stores.files import LoadedPolicy
 
 DEFAULT_TIMEOUT_S: Final = 60.0
 LONGEST_TIMEOUT_S: Final = 3600.0
@@ -92,7 +94,7 @@ def _tell(message: str) -> None:
 
 def _loaded(path: Path) -> LoadedPolicy:
     try:
-        return load_policy(path)
+        return load_with_categories(path)
     except PolicyError as error:
         for finding in error.findings:
             click.echo(str(finding), err=True)
@@ -124,7 +126,7 @@ def _umask() -> int:
 
 
 def _tool_standing(loaded: LoadedPolicy, tool: Tool) -> Standing:
-    return standing_of_tool(loaded.policy, loaded.document, tool.name)
+    return standing_of_tool(loaded.policy, loaded.document, tool.name, category_of(loaded.policy, tool))
 
 
 def _as_json(offer: Offer, loaded: LoadedPolicy | None) -> dict[str, object]:

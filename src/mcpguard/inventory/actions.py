@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mcpguard.inventory.words import RANK, Category, read_name, words_of
+from mcpguard.inventory.words import RANK, read_name, words_of
+
+if TYPE_CHECKING:
+    from mcpguard.policy.decision import Category
 
 _CHOOSING: Final = frozenset(
     "action actions operation operations op command cmd method verb subcommand mutation".split()
@@ -31,21 +33,20 @@ _LANGUAGES: Final = {
 }  # fmt: skip
 _CODE: Final = "code"
 _ASKING: Final = frozenset("query queries statement expression".split())
-_SAYS_SQL: Final = re.compile(r"\bsql\b", re.IGNORECASE)
 _MOST_TEXT: Final = 3000
 _FIRST_WORDS: Final = 40
 _DEEPEST: Final = 3
-_QUOTED: Final = re.compile(r"""["'`]([A-Za-z][\w.-]{1,60})["'`]""")
-_AFTER_COLON: Final = re.compile(
-    r"(?:one of|perform|values(?: are)?|either|actions?|operations?)\s*[:=(]\s*([^.\n]{3,1500})", re.IGNORECASE
-)
-_EXAMPLES: Final = re.compile(r"\b(?:e\.g\.|for example|such as|example)", re.IGNORECASE)
-_BARE: Final = re.compile(r"^(?:or |and )?([A-Za-z][\w-]{1,60})$")
-_SEPARATORS: Final = re.compile(r"\s*[,|/]\s*|\s+or\s+")
+
+# Texts: `re` compiles each when it is first needed, and few servers need them.
+_SAYS_SQL: Final = r"(?i)\bsql\b"
+_QUOTED: Final = r"""["'`]([A-Za-z][\w.-]{1,60})["'`]"""
+_AFTER_COLON: Final = r"(?i)(?:one of|perform|values(?: are)?|either|actions?|operations?)\s*[:=(]\s*([^.\n]{3,1500})"
+_EXAMPLES: Final = r"(?i)\b(?:e\.g\.|for example|such as|example)"
+_BARE: Final = r"^(?:or |and )?([A-Za-z][\w-]{1,60})$"
+_SEPARATORS: Final = r"\s*[,|/]\s*|\s+or\s+"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """An argument with listed values that choose what is done, and what each does."""
 
     argument: str
@@ -57,8 +58,7 @@ class Choice:
         return max(self.values.values(), key=RANK.__getitem__)
 
 
-@dataclass(frozen=True, slots=True)
-class FreeText:
+class FreeText(NamedTuple):
     """An argument that takes a text in a language, of any content."""
 
     argument: str
@@ -105,7 +105,7 @@ def _language(words: Sequence[str], schema: Mapping[str, object]) -> str:
     if "sql" in words[:1]:
         return "SQL"
     said = schema.get("description")
-    return "SQL" if last in _ASKING and isinstance(said, str) and _SAYS_SQL.search(said[:_MOST_TEXT]) else ""
+    return "SQL" if last in _ASKING and isinstance(said, str) and re.search(_SAYS_SQL, said[:_MOST_TEXT]) else ""
 
 
 def _arguments(schema: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -177,12 +177,12 @@ def _told_of(argument: str, description: str) -> Iterator[str]:
 def _told(text: str) -> Iterator[str]:
     """List the values that a text names; examples are no list."""
     text = text[:_MOST_TEXT]
-    if _EXAMPLES.search(text):
+    if re.search(_EXAMPLES, text):
         return
-    yield from _QUOTED.findall(text)
-    match = _AFTER_COLON.search(text)
+    yield from re.findall(_QUOTED, text)
+    match = re.search(_AFTER_COLON, text)
     if match:
-        parts = [_BARE.match(part.strip().strip("'\"`()")) for part in _SEPARATORS.split(match[1])]
+        parts = [re.match(_BARE, part.strip().strip("'\"`()")) for part in re.split(_SEPARATORS, match[1])]
         named = [part[1] for part in parts if part]
         if len(named) > 1:
             yield from named

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from mcpguard.inventory.signs import Signs, base_of, in_words, signs_of
 from mcpguard.inventory.weights import load_weights
-from mcpguard.inventory.words import GENERAL, PERHAPS, QUERIES, RANK, VERBS, Category, NameReading, read_name
+from mcpguard.inventory.words import GENERAL, PERHAPS, QUERIES, RANK, VERBS, NameReading, read_name
+from mcpguard.policy.decision import Category
 
 if TYPE_CHECKING:
     from mcpguard.inventory.actions import Choice
@@ -47,8 +47,7 @@ _TOLD: Final = 3
 """How many of the weightiest words are named."""
 
 
-@dataclass(frozen=True, slots=True)
-class Risk:
+class Risk(NamedTuple):
     """What a tool can do at worst.
 
     `confidence` is between 0 and 1, `evidence` quotes in plain English what decided, `arguments` are those that choose what is
@@ -62,8 +61,7 @@ class Risk:
     arguments: tuple[Choice, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(NamedTuple):
     """That a tool does something of a category, why, and how sure that is."""
 
     category: Category
@@ -284,13 +282,13 @@ def heed_hints(risk: Risk, hints: Mapping[str, object]) -> Risk:
 
 
 def _worse(risk: Risk, category: Category, why: str) -> Risk:
-    return replace(
-        risk, category=category, severity=_SEVERITIES[category], confidence=0.7, evidence=(why, *risk.evidence)
+    return risk._replace(
+        category=category, severity=_SEVERITIES[category], confidence=0.7, evidence=(why, *risk.evidence)
     )
 
 
 def _with_finding(risk: Risk, why: str) -> Risk:
-    return replace(risk, confidence=round(risk.confidence * 0.9, 2), evidence=(*risk.evidence, why))
+    return risk._replace(confidence=round(risk.confidence * 0.9, 2), evidence=(*risk.evidence, why))
 
 
 def _risk(category: Category, confidence: float, evidence: list[str], signs: Signs) -> Risk:

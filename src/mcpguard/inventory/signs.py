@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from mcpguard.inventory.actions import Choice, FreeText, choices_in, free_text_in, output_in
-from mcpguard.inventory.words import PERHAPS, QUERIES, VERBS, Category, NameReading, kind_of, read_name, words_of
+from mcpguard.inventory.words import PERHAPS, QUERIES, VERBS, NameReading, kind_of, read_name, words_of
 
 if TYPE_CHECKING:
     from mcpguard.inventory.tools import Tool
+    from mcpguard.policy.decision import Category
 
-Said: TypeAlias = Category | Literal["query"]
+Said: TypeAlias = "Category | Literal['query']"
 """What a description says first; `query`: that it runs a query, which may be of any kind."""
 
 MOST_OF_A_DESCRIPTION: Final = 300
@@ -53,8 +53,7 @@ _READS_ONLY: Final = (
 _LANGUAGES_THAT_ONLY_READ: Final = ("promql", "logql", "traceql", "kql", "prometheus")
 
 
-@dataclass(frozen=True, slots=True)
-class Signs:
+class Signs(NamedTuple):
     """What there is to judge a tool by.  `features` are keys of the weights, each with its words for people."""
 
     name: NameReading

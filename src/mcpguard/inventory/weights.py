@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Final
 
-WEIGHTS_FILE: Final = Path(__file__).with_name("risk_weights.txt")
+# Not with `pathlib`, which takes as long to import as all the rest.
+WEIGHTS_FILE: Final = os.path.join(os.path.dirname(__file__), "risk_weights.txt")
 
 
 @cache
 def load_weights() -> Mapping[str, float]:
     """Read the weights; `""` is what every tool starts with."""
     weights = {"": 0.0}
-    for line in WEIGHTS_FILE.read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            weight, _, feature = line.partition(" ")
-            weights[feature] = float(weight)
+    with open(WEIGHTS_FILE, encoding="utf-8") as file:
+        for line in file.read().splitlines():
+            if line and not line.startswith("#"):
+                weight, _, feature = line.partition(" ")
+                weights[feature] = float(weight)
     return weights

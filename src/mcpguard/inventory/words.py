@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-Category: TypeAlias = Literal["read", "write", "execute", "destructive", "financial"]
+if TYPE_CHECKING:
+    from mcpguard.policy.decision import Category
 
 RANK: Final[dict[Category, int]] = {"read": 0, "write": 1, "execute": 2, "financial": 3, "destructive": 4}
 """The categories from the mildest to the worst."""
@@ -132,8 +132,8 @@ VERBS: Final = {
 OBJECTS: Final = {(verb, noun): category for verb, nouns, category in _OBJECTS for noun in nouns.split()}
 
 
-@dataclass(frozen=True, slots=True)
-class NameReading:
+# Named tuples, here and next door: they are made in a fraction of the time that frozen dataclasses take.
+class NameReading(NamedTuple):
     """What a name says: the verb that decides, and whether it is one wherever it stands.  No verb: no category.
 
     `is_sure` says that the verb is one wherever it stands, `is_at_an_end` that it is the first word or the last; `others` are the

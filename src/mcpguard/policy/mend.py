@@ -7,12 +7,11 @@ next to them, keys left out, and keys added; so it may find nothing where a pers
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from mcpguard.policy.canonical import canonical
 from mcpguard.policy.charging import Levy
-from mcpguard.policy.decision import Reason, ToolCall
 from mcpguard.policy.evaluate import Policy, evaluate
 from mcpguard.policy.examples import (
     Schema,
@@ -34,6 +33,7 @@ from mcpguard.policy.values import NO, YES
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
 
+    from mcpguard.policy.decision import Reason, ToolCall
     from mcpguard.policy.model import PolicyFile
 
 EditKind: TypeAlias = Literal["set", "add", "remove", "rename"]
@@ -96,10 +96,10 @@ class _State:
 
 def mend(policy: Policy, document: PolicyFile, call: ToolCall) -> Change | NoChange:
     """Find the fewest edits with which a call passes while every counter is empty; none for one that passes as it is."""
-    grounds = grounds_of(policy, document, call.name)
+    grounds = grounds_of(policy, document, call.name, call.category)
 
     def against(arguments: Mapping[str, object]) -> tuple[Reason, ...]:
-        decision = evaluate(policy, ToolCall(call.name, arguments, call.resolve))
+        decision = evaluate(policy, replace(call, arguments=arguments))
         return decision.reasons or over_limit(decision.charges)
 
     start = _State(call.arguments, (), 0, against(call.arguments))
@@ -233,7 +233,7 @@ class _Search:
 
     def _by_rule(self, rule: ReadyRule, arguments: Mapping[str, object]) -> Iterator[_Ranked]:
         """Answer a rule: each value that `require` is not sure of, each that another rule fires on."""
-        call = ToolCall(self._call.name, arguments, self._call.resolve)
+        call = replace(self._call, arguments=arguments)
         good = YES if rule.kind == "require" else NO
         for condition in rule.conditions:
             for look in look_at(condition, call):

@@ -13,6 +13,7 @@ from mcpguard.policy.evaluate import Policy, decide, evaluate, visible
 from mcpguard.policy.trace import grounds_of
 
 if TYPE_CHECKING:
+    from mcpguard.policy.decision import Category
     from mcpguard.policy.model import PolicyFile
     from mcpguard.policy.trace import Grounds
 
@@ -36,17 +37,17 @@ class Standing:
     limits: int = 0
 
 
-def standing_of_tool(policy: Policy, document: PolicyFile, name: str) -> Standing:
+def standing_of_tool(policy: Policy, document: PolicyFile, name: str, category: Category | None = None) -> Standing:
     """Say what a policy does with a tool; `policy` is what `document` was compiled to."""
-    ruling, shown = decide(policy, name), visible(policy, name)
+    ruling, shown = decide(policy, name, category), visible(policy, name, category)
     if isinstance(ruling, Decision):
         return _constant(ruling, visible=shown)
-    grounds = grounds_of(policy, document, name)
+    grounds = grounds_of(policy, document, name, category)
     if not ruling.callable:
         return Standing("denied", ruling.entry, shown, _why(grounds))
     asked = grounds.tool is not None and grounds.tool.action == "require_approval"
     state: State = "needs approval" if asked else "limited" if grounds.levies else "callable"
-    rules = len(grounds.checks) + (grounds.shape is not None)
+    rules = len(grounds.checks) + len(grounds.shapes)
     return Standing(state, ruling.entry, shown, "", rules, len(grounds.approvals), len(grounds.levies))
 
 
