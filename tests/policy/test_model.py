@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from mcpguard.policy.methods import KNOWN_METHODS
-from mcpguard.policy.model import IN_OUR_WORDS, Limit, PolicyFile, RateLimit
+from mcpguard.policy.model import IN_OUR_WORDS, WITHOUT_CATEGORIES, Limit, PolicyFile, RateLimit
 
 
 def errors(parts: dict[str, object]) -> list[tuple[tuple[int | str, ...], str]]:
@@ -80,7 +80,8 @@ def test_text_that_is_no_rate_is_refused(text: str) -> None:
         pytest.param({"hide": "a"}, ("hide",), "tuple_type", id="a string for a list"),
         pytest.param({"hide": [1]}, ("hide", 0), "string_type", id="a number for a name"),
         pytest.param({"hide": ["a\\b"]}, ("hide", 0), IN_OUR_WORDS, id="a bad escape"),
-        pytest.param({"tools": {"@read": {}}}, ("tools", "@read", "[key]"), IN_OUR_WORDS, id="a risk category"),
+        pytest.param({"hide": ["@read"]}, ("hide", 0), IN_OUR_WORDS, id="a risk category that is hidden"),
+        pytest.param({"prompts": {"@read": {}}}, ("prompts", "@read", "[key]"), IN_OUR_WORDS, id="one of prompts"),
         pytest.param({"tools": {"@reed": {}}}, ("tools", "@reed", "[key]"), IN_OUR_WORDS, id="no risk category"),
         pytest.param({"$comment": 1}, ("$comment",), "string_type", id="a comment that is no string"),
         pytest.param({"tools": {"$comment": 1}}, ("tools",), IN_OUR_WORDS, id="a comment of the tools that is none"),
@@ -129,6 +130,14 @@ def test_a_time_is_a_whole_number_and_a_unit(key: str, text: str, nanoseconds: i
 )
 def test_text_that_is_no_time_is_refused(text: str) -> None:
     assert errors({"approval": {"ttl": text}}) == [(("approval", "ttl"), IN_OUR_WORDS)]
+
+
+def test_entries_for_categories_are_refused_where_nobody_would_enforce_them() -> None:
+    document = {"version": "1", "tools": {"@write": {}, "\\@read": {}, "a": {}}}
+    assert [*PolicyFile.model_validate(document).tools] == ["@write", "\\@read", "a"]
+    with pytest.raises(ValidationError, match="does not enforce risk categories such as `@write` yet") as raised:
+        PolicyFile.model_validate(document, context=WITHOUT_CATEGORIES)
+    assert [error["loc"] for error in raised.value.errors()] == [("tools", "@write", "[key]")]
 
 
 @pytest.mark.parametrize("most", [True, "7", 10.0, None, -1])
