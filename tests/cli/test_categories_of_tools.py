@@ -1,4 +1,4 @@
-"""Checks what each command makes of a policy with entries for risk categories, as long as `run` does not enforce them."""
+"""Checks what each command makes of a policy with entries for risk categories."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mcpguard.errors import ExitCode, PolicyError
+from mcpguard.errors import ExitCode
 from mcpguard.stores.files import load_policy
 from support.fake_server import fake_server
 
@@ -19,8 +19,6 @@ POLICY: dict[str, Any] = {
     "tools": {"@read": {}, "@destructive": {"action": "deny", "reason": "never"}, "get_*": {"rate_limit": "1/minute"}},
 }
 TOOLS = [{"name": "get_note"}, {"name": "list_notes"}, {"name": "wipe_notes"}]
-NOTICE = "mcpguard: `run` does not enforce risk categories yet, and refuses this policy"
-REFUSAL = "this release does not enforce risk categories such as `@read` yet; take the entry out to use the policy"
 
 
 @pytest.fixture
@@ -43,31 +41,20 @@ def mcpguard(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_guard_refuses_such_a_policy_and_starts_nothing(policy: str, tmp_path: Path) -> None:
-    result = mcpguard("run", "--policy", policy, "--no-log", "--", *fake_server(f"mark={tmp_path / 'mark'}"))
-    assert result.returncode == ExitCode.POLICY
-    assert REFUSAL in result.stderr
-    assert result.stdout == ""
-
-
-def test_validate_says_so_with_the_place(policy: str) -> None:
-    result = mcpguard("validate", policy)
-    assert result.returncode == ExitCode.POLICY
-    assert f"{policy}:4:3: {REFUSAL}" in result.stdout
+def test_validate_has_nothing_against_them(policy: str) -> None:
+    assert mcpguard("validate", policy).returncode == ExitCode.OK
 
 
 @pytest.mark.parametrize("suffix", ["json", "yaml"])
-def test_the_loader_reads_them_only_for_those_who_know_categories(tmp_path: Path, suffix: str) -> None:
+def test_the_loader_reads_them(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"policy.{suffix}"
     path.write_text(json.dumps(POLICY))
-    with pytest.raises(PolicyError, match="does not enforce risk categories"):
-        load_policy(path)
-    assert set(load_policy(path, with_categories=True).policy.categories) == {"read", "destructive"}
+    assert set(load_policy(path).policy.categories) == {"read", "destructive"}
 
 
 def test_explain_knows_the_category_from_the_list(policy: str, tools: str) -> None:
     read = mcpguard("explain", policy, "get_note", "--tools", tools)
-    assert (read.returncode, read.stderr) == (ExitCode.OK, NOTICE + "\n")
+    assert (read.returncode, read.stderr) == (ExitCode.OK, "")
     assert 'its risk category is read: the name says "get"' in read.stdout
     wiped = mcpguard("explain", policy, "wipe_notes", "--tools", tools, "--json")
     assert wiped.returncode == ExitCode.FINDINGS
@@ -96,13 +83,12 @@ def test_explain_says_what_is_wrong_with_the_definition_of_the_tool(policy: str,
 
 def test_check_knows_the_categories_from_the_list(policy: str, tools: str) -> None:
     result = mcpguard("check", policy, "--tools", tools)
-    assert (result.returncode, result.stderr) == (ExitCode.OK, NOTICE + "\n")
+    assert (result.returncode, result.stderr) == (ExitCode.OK, "")
     assert result.stdout == f"{policy}: no findings, checked against 3 tools\n"
 
 
 def test_scan_shows_what_becomes_of_each_tool(policy: str) -> None:
     result = mcpguard("scan", "--policy", policy, "--json", "--", *fake_server())
     assert result.returncode == ExitCode.OK
-    assert result.stderr.startswith(NOTICE)
     states = {tool["name"]: (tool["category"], tool["policy"]["state"]) for tool in json.loads(result.stdout)["tools"]}
     assert states == {"echo": ("read", "callable"), "danger": ("write", "denied")}

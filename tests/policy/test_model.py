@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from mcpguard.policy.methods import KNOWN_METHODS
-from mcpguard.policy.model import IN_OUR_WORDS, WITHOUT_CATEGORIES, Limit, PolicyFile, RateLimit
+from mcpguard.policy.model import IN_OUR_WORDS, Limit, PolicyFile, RateLimit
 
 
 def errors(parts: dict[str, object]) -> list[tuple[tuple[int | str, ...], str]]:
@@ -132,12 +132,9 @@ def test_text_that_is_no_time_is_refused(text: str) -> None:
     assert errors({"approval": {"ttl": text}}) == [(("approval", "ttl"), IN_OUR_WORDS)]
 
 
-def test_entries_for_categories_are_refused_where_nobody_would_enforce_them() -> None:
+def test_entries_may_be_for_risk_categories() -> None:
     document = {"version": "1", "tools": {"@write": {}, "\\@read": {}, "a": {}}}
     assert [*PolicyFile.model_validate(document).tools] == ["@write", "\\@read", "a"]
-    with pytest.raises(ValidationError, match="does not enforce risk categories such as `@write` yet") as raised:
-        PolicyFile.model_validate(document, context=WITHOUT_CATEGORIES)
-    assert [error["loc"] for error in raised.value.errors()] == [("tools", "@write", "[key]")]
 
 
 @pytest.mark.parametrize("most", [True, "7", 10.0, None, -1])

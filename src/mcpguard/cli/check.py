@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from mcpguard.cli.categories import load_with_categories
 from mcpguard.cli.tool_lists import read_tools
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.check import check_tools
 from mcpguard.policy.check import check_policy, left_out
+from mcpguard.stores.files import load_policy
 from mcpguard.stores.positions import positions_in
 from mcpguard.stores.text import Position, printable
 
@@ -62,7 +62,7 @@ def check(
 
 def _loaded(path: Path) -> LoadedPolicy:
     try:
-        return load_with_categories(path)
+        return load_policy(path)
     except PolicyError as error:
         for finding in error.findings:
             click.echo(str(finding), err=True)

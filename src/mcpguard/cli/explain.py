@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from mcpguard.cli.categories import load_with_categories
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.risk import Risk, classify
 from mcpguard.inventory.tools import ToolListError, parse_tools
@@ -24,6 +23,7 @@ from mcpguard.policy.operators import UNSET
 from mcpguard.policy.paths import ABSENT, BLOCKED, Place, place_text
 from mcpguard.policy.trace import ConditionTrace, LimitTrace, Look, NameTrace, Outcome, RuleTrace, Trace, trace
 from mcpguard.policy.values import UNSURE, YES
+from mcpguard.stores.files import load_policy
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def explain(
     arguments = _arguments(arguments_text)
     listed = None if tools_file is None else _listed(tools_file)
     try:
-        loaded = load_with_categories(file)
+        loaded = load_policy(file)
     except PolicyError as error:
         for finding in error.findings:
             click.echo(str(finding), err=True)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from mcpguard.cli.categories import load_with_categories
 from mcpguard.cli.classify import new_console, print_risks, print_table, risk_as_json
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.check import category_of
 from mcpguard.inventory.risk import classify
 from mcpguard.policy.decision import PromptUse, ResourceUse, TemplateUse
 from mcpguard.policy.standing import Standing, standing_of, standing_of_tool
+from mcpguard.stores.files import load_policy
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _tell(message: str) -> None:
 
 def _loaded(path: Path) -> LoadedPolicy:
     try:
-        return load_with_categories(path)
+        return load_policy(path)
     except PolicyError as error:
         for finding in error.findings:
             click.echo(str(finding), err=True)

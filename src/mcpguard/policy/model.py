@@ -43,9 +43,6 @@ IN_OUR_WORDS = "policy"
 CANONICAL: Final = "canonical"
 """The context in which JSON values of a policy are written canonically, as text: two different values never look alike."""
 
-WITHOUT_CATEGORIES: Final = "without categories"
-"""The context in which a policy with entries for risk categories is refused: where nobody would enforce them."""
-
 RISK_CATEGORIES: Final[Mapping[str, Category]] = {
     "@read": "read",
     "@write": "write",
@@ -140,14 +137,8 @@ def _pattern(value: str) -> str:
     return value
 
 
-def _tool(value: str, info: ValidationInfo) -> str:
-    if value not in RISK_CATEGORIES:
-        return _pattern(value)
-    if info.context == WITHOUT_CATEGORIES:
-        raise _refusal(
-            f"this release does not enforce risk categories such as `{value}` yet; take the entry out to use the policy"
-        )
-    return value
+def _tool(value: str) -> str:
+    return value if value in RISK_CATEGORIES else _pattern(value)
 
 
 def _path(value: str) -> str:

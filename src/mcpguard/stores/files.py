@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from mcpguard.errors import Finding, PolicyError
 from mcpguard.policy.compile import Policy, compile_policy, limits_of
-from mcpguard.policy.model import WITHOUT_CATEGORIES, PlainLimit, PolicyFile
+from mcpguard.policy.model import PlainLimit, PolicyFile
 from mcpguard.stores.text import Position, Remark, printable
 
 if TYPE_CHECKING:
@@ -45,11 +45,10 @@ class LoadedPolicy:
     notes: tuple[str, ...]
 
 
-def load_policy(path: Path, *, regular_only: bool = False, with_categories: bool = False) -> LoadedPolicy:
+def load_policy(path: Path, *, regular_only: bool = False) -> LoadedPolicy:
     """Load the policy at `path`; the suffix says what it is written in.
 
-    A pipe is waited for, unless `regular_only`: then nothing is read but a regular file, and nothing is waited for.  Entries for
-    risk categories are errors unless whoever asks knows the categories of tools (`with_categories`).
+    A pipe is waited for, unless `regular_only`: then nothing is read but a regular file, and nothing is waited for.
 
     Raises:
         PolicyError: with every error of the file, in the order of their positions.
@@ -59,13 +58,13 @@ def load_policy(path: Path, *, regular_only: bool = False, with_categories: bool
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return _loaded(path, None if with_categories else WITHOUT_CATEGORIES, regular_only=regular_only)
+        return _loaded(path, regular_only=regular_only)
     finally:
         if was_enabled:
             gc.enable()
 
 
-def _loaded(path: Path, context: str | None, *, regular_only: bool) -> LoadedPolicy:
+def _loaded(path: Path, *, regular_only: bool) -> LoadedPolicy:
     suffix = path.suffix.lower()
     if suffix not in {".json", ".yaml", ".yml"}:
         raise _refusal(path, "a policy file ends in `.json`, `.yaml` or `.yml`")
@@ -74,17 +73,17 @@ def _loaded(path: Path, context: str | None, *, regular_only: bool) -> LoadedPol
         try:
             data = jiter.from_json(content, catch_duplicate_keys=True, allow_inf_nan=False, float_mode="decimal")
         except ValueError as error:
-            raise _explained(path, _read(path, content, suffix), context, str(error)) from None
+            raise _explained(path, _read(path, content, suffix), str(error)) from None
     else:
         reading = _read(path, content, suffix)
         if reading.remarks:
-            raise _explained(path, reading, context)
+            raise _explained(path, reading)
         data = reading.data
     try:
-        document = PolicyFile.model_validate(data, context=context)
+        document = PolicyFile.model_validate(data)
         policy = compile_policy(document)
     except (ValidationError, PolicyError):
-        raise _explained(path, _read(path, content, suffix), context) from None
+        raise _explained(path, _read(path, content, suffix)) from None
     return LoadedPolicy(policy, document, path, tuple(_notes(document)))
 
 
@@ -134,15 +133,13 @@ def _read(path: Path, content: bytes, suffix: str) -> Reading:
     return reading
 
 
-def _explained(
-    path: Path, reading: Reading, context: str | None, otherwise: str = "the policy cannot be used"
-) -> PolicyError:
+def _explained(path: Path, reading: Reading, otherwise: str = "the policy cannot be used") -> PolicyError:
     from mcpguard.stores.wording import position_of, remarks_on
 
     remarks = list(reading.remarks)
     if reading.complete:
         try:
-            compile_policy(PolicyFile.model_validate(reading.data, context=context))
+            compile_policy(PolicyFile.model_validate(reading.data))
         except ValidationError as error:
             remarks += remarks_on(error, reading)
         except PolicyError as error:
