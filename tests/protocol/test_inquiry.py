@@ -108,6 +108,13 @@ def test_an_answer_that_is_no_list_ends_it(body: Json) -> None:
     assert talk.policy.seen == []
 
 
+def test_as_long_as_nobody_asks_no_answer_is_taken_for_one() -> None:
+    talk = Conversation()
+    for id_ in ("", 0, "mcpguard-"):
+        assert talk.server(result(id_, tools=[tool("t")])) == [noted("unmatched_answer")]
+    assert talk.policy.seen == []
+
+
 def test_an_error_ends_it() -> None:
     talk = Inquiring()
     line = {"jsonrpc": "2.0", "id": talk.session._inquiry.id, "error": {"code": -32601, "message": "no"}}

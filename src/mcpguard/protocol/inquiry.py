@@ -24,12 +24,12 @@ MAX_PAGES: Final = 100
 
 
 class Inquiry:
-    """One inquiry at a time, for every request that waits for it.  `id` is that of the guard's request to the server; empty: there is none."""
+    """One inquiry at a time, for every request that waits for it.  `id` is that of the guard's request to the server, None if there is none."""
 
     __slots__ = ("_cursor", "_listing", "_meta", "_pages", "_tickets", "deadline_ns", "id")
 
     def __init__(self) -> None:
-        self.id = ""
+        self.id: str | None = None
         self.deadline_ns: int | None = None
         self._listing = Listing("tools/list")
         self._cursor: str | None = None
@@ -40,7 +40,7 @@ class Inquiry:
     def begin(self, ticket: InFlight, meta: dict[str, Any] | None, now_ns: int) -> list[Command]:
         """Ask, unless it is being asked; `meta` is what requests of the 2026-07-28 revision carry."""
         self._tickets.append(ticket)
-        if self.id:
+        if self.id is not None:
             return []
         self.deadline_ns = now_ns + PATIENCE_NS
         self._listing, self._meta, self._pages = Listing("tools/list"), meta, 0
@@ -67,7 +67,7 @@ class Inquiry:
 
     def forget(self) -> None:
         """Nobody waits for it any more."""
-        self.id = ""
+        self.id = None
         self.deadline_ns = None
         self._tickets = []
 

@@ -579,7 +579,7 @@ class Session:
     def _upstream_answer(self, message: Message) -> list[Command]:
         assert message.id is not None
         entry = self._requests.get(message.id)
-        if entry is None and message.id == self._inquiry.id:
+        if entry is None and self._inquiry.id is not None and message.id == self._inquiry.id:
             return self._inquiry.read(message, self._rules, self._catalogue)
         if entry is None or entry.state is not SENT:
             if entry is not None:
