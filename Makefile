@@ -5,6 +5,7 @@
 # BENCH_ARGS='...'       handed to the benchmark by `make bench`
 # FUZZ_SECONDS=600       for how long `make fuzz` looks for new examples; FUZZ_ARGS='--seed a' makes one run again
 # SOAK_CALLS=1000000     how many calls `make soak` makes; SOAK_ARGS='...' is handed to it
+# DATA=tools.jsonl       the labelled tools that `make risk` measures with; RISK_ARGS='...' is handed to it
 # MCPGUARD_SERVERS=dir   where the real servers for the tests live, otherwise .cache/servers
 
 PYTHON ?=
@@ -14,6 +15,8 @@ FUZZ_SECONDS ?= 60
 FUZZ_ARGS ?=
 SOAK_CALLS ?= 1000000
 SOAK_ARGS ?=
+DATA ?=
+RISK_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +29,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint cover bench fuzz soak servers clean
+.PHONY: help demo test check lint cover bench fuzz soak risk servers clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -69,6 +72,10 @@ fuzz: $(DEV) ## look for input that breaks something, with new examples each tim
 
 soak: $(DEV) ## make a million calls through one guard: nothing lost, nothing twice, memory flat
 	$(BIN)/python benchmarks/soak.py --calls $(SOAK_CALLS) $(SOAK_ARGS)
+
+risk: $(DEV) ## measure how well tools are told apart: make risk DATA=labelled-tools.jsonl
+	@test -n '$(DATA)' || { echo 'make: name a file of labelled tools: make risk DATA=labelled-tools.jsonl (docs/risk.md)' >&2; exit 2; }
+	$(BIN)/python benchmarks/risk.py '$(DATA)' $(RISK_ARGS)
 
 servers: $(DEV)
 	$(BIN)/python scripts/install-servers

@@ -318,3 +318,41 @@ def test_what_the_schema_leaves_open_is_not_judged() -> None:
         "arguments": {"properties": {"d": {"const": 1}}},
     }
     assert not found({"tools": {"x": tool}}, x={"type": "object"})
+
+
+CATEGORIES: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
+    "entries that decide about something": ({"@read": {}, "@destructive": {"action": "deny"}}, []),
+    "an entry that allows nothing": ({"@read": {}, "@destructive": {}, "@execute": {}}, [("unmatched-pattern", "/tools/@execute")]),
+    "an entry that refuses nothing": (
+        {"@read": {}, "@destructive": {}, "@financial": {"action": "deny"}},
+        [("absent-tool", "/tools/@financial")],
+    ),
+    "an entry whose tools have entries of their own": (
+        {"@read": {}, "get_note": {}, "@destructive": {}},
+        [("shadowed-pattern", "/tools/@read")],
+    ),
+    "tools of no category that is named": ({"@read": {}}, [("unnamed-denied", "/default")]),
+    "a rule on an argument that the tools of a category do not have": (
+        {"@read": {"deny_if": [{"conditions": [{"path": "args.nte", "op": "exists"}]}]}, "@destructive": {}},
+        [("unknown-argument", "/tools/@read/deny_if/0/conditions/0/path")],
+    ),
+    "a rule of a category beside a glob": (
+        {"get_*": {}, "@read": {"deny_if": [{"conditions": [{"path": "args.id", "op": "exists"}]}]}, "@destructive": {}},
+        [],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("tools", "expected"), CATEGORIES.values(), ids=CATEGORIES.keys())
+def test_entries_for_categories_are_checked_against_the_tools(
+    tools: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    document = PolicyFile.model_validate({"version": "1", "tools": tools})
+    offered = parse_tools(
+        [
+            {"name": "get_note", "inputSchema": {"type": "object", "properties": {"id": {}}, "additionalProperties": False}},
+            {"name": "delete_note", "inputSchema": {"type": "object", "properties": {}, "additionalProperties": False}},
+        ]
+    )  # fmt: skip
+    found = check_tools(document, compile_policy(document), offered)
+    assert [(finding.code, finding.rule) for finding in found] == expected

@@ -63,6 +63,14 @@ def tool(**parts: object) -> Parts:
         pytest.param(tool(deny_if=[BIG]), tool(action="deny"), id="denied: its rules do not matter any more"),
         pytest.param(tool(approve_if=[OTHER]), tool(action="require_approval"), id="asked about every call"),
         pytest.param(tool(), tool(arguments={"required": ["a"]}), id="a schema"),
+        pytest.param({"tools": {"*": {}}}, {"tools": {"*": {}, "@write": {"deny_if": [BIG]}}}, id="a category"),
+        pytest.param({"default": "allow"}, {"default": "allow", "tools": {"@read": {}}}, id="one that was allowed"),
+        pytest.param({"tools": {"@read": {}}}, {"tools": {"@read": {"action": "deny"}}}, id="a stricter category"),
+        pytest.param({"tools": {"@read": {}}}, {"tools": {"@read": {}, "a": {"action": "deny"}}}, id="an exception"),
+        pytest.param({"tools": {"@read": {}}}, {}, id="a category is gone under deny"),
+        pytest.param(
+            {"tools": {"@read": {}, "a": {}}}, {"tools": {"@read": {}}}, id="a name that a like category takes over"
+        ),
         pytest.param({"methods": {"skills/*": "allow"}}, {}, id="a method is gone under deny"),
         pytest.param({"resources": {"a:*": {}}}, {"resources": {"a:*": {"limits": [OWN]}}}, id="a limit on resources"),
         pytest.param({"prompts": {"p": {}}}, {"prompts": {}}, id="a prompt is gone under deny"),
@@ -111,6 +119,46 @@ def test_what_only_tightens_is_found_so(old: Parts, new: Parts) -> None:
             {"tools": {"a*": {"deny_if": [BIG]}, "ab*": {}}},
             "/tools/ab*/deny_if",
             id="a narrower glob without the rule",
+        ),
+        pytest.param({}, {"tools": {"@read": {}}}, "/tools/@read", id="a category under deny"),
+        pytest.param(
+            {"tools": {"*": {"deny_if": [BIG]}}},
+            {"tools": {"*": {"deny_if": [BIG]}, "@read": {}}},
+            "/tools/@read/deny_if",
+            id="a category in place of `*`",
+        ),
+        pytest.param(
+            {"tools": {"@write": {"deny_if": [BIG]}, "*": {}}},
+            {"tools": {"*": {}}},
+            "/tools/*/deny_if",
+            id="`*` in its place",
+        ),
+        pytest.param(
+            {"default": "allow", "tools": {"@write": {"action": "deny"}}},
+            {"default": "allow"},
+            "/tools/@write",
+            id="it is gone",
+        ),
+        pytest.param(
+            {"tools": {"@write": {}, "a*": {"rate_limit": "1/minute"}}},
+            {"tools": {"@write": {}}},
+            "/tools/a*/rate_limit",
+            id="a glob that a category takes over",
+        ),
+        pytest.param(
+            {"default": "allow", "tools": {"@write": {"action": "deny"}}},
+            {"default": "allow", "tools": {"@write": {"action": "deny"}, "x": {}}},
+            "/tools/x",
+            id="a name that a category decided about",
+        ),
+        pytest.param(
+            {"tools": {"@read": {}, "a*": {}}}, {"tools": {"a*": {}}}, "/tools/@read", id="tools that no list has shown"
+        ),
+        pytest.param(
+            {"tools": {"@read": {}, "*": {}}},
+            {"tools": {"@read": {}, "*": {}, "a": {}}},
+            "/tools/a",
+            id="the name of a tool that no list has shown",
         ),
         pytest.param(tool(deny_if=[BIG]), tool(deny_if=[OTHER]), "/tools/x/deny_if", id="another rule"),
         pytest.param(tool(require=[BIG]), tool(), "/tools/x/require", id="a requirement is gone"),
@@ -191,6 +239,7 @@ def test_what_loosens_is_named_with_its_place(old: Parts, new: Parts, place: str
 
 names = st.sampled_from(["a", "ab", "abc", "b", "x", "list_a"])
 patterns = st.sampled_from(["a", "ab", "abc", "b", "*", "a*", "ab*", "*b", "?b", "x"])
+tool_names = patterns | st.sampled_from(["@read", "@write", "@destructive", "**"])
 rules = st.lists(st.sampled_from([BIG, OTHER]), max_size=2)
 limits = st.lists(st.sampled_from([LIMIT, {**LIMIT, "max": 3}, OWN, {**OWN, "max": 3}]), max_size=2)
 actions = st.sampled_from(["allow", "deny", "hide", "require_approval"])
@@ -222,7 +271,7 @@ documents = st.fixed_dictionaries(
         "default": effects,
         "hide": st.lists(patterns, max_size=1),
         "all_tools": st.fixed_dictionaries({}, optional={"deny_if": rules, "limits": limits}),
-        "tools": st.dictionaries(patterns, entries, max_size=3),
+        "tools": st.dictionaries(tool_names, entries, max_size=4),
         "resources": st.dictionaries(patterns, st.fixed_dictionaries({}, optional={"action": actions}), max_size=2),
         "methods": st.dictionaries(patterns, effects, max_size=2),
         "server_requests": st.fixed_dictionaries({}, optional={"sampling/createMessage": effects}),
@@ -248,14 +297,15 @@ def test_what_is_found_to_tighten_lets_nothing_more_pass(old: Parts, change: Par
         assume(condition=False)
     assume(not loosened(policy(old), policy(new)))
     for name in ("a", "ab", "abc", "b", "x", "zb", "list_a"):
-        for number in (1, 15, 25):
-            call = ToolCall(name, {"n": number})
-            before, after = evaluate(was, call), evaluate(now, call)
-            assert openness(after) <= openness(before)
-            if after.effect == "allow" or after.awaits_approval:
-                owed = {(charge.counter, charge.window_s): charge.max for charge in after.charges}
-                assert all(owed[charge.counter, charge.window_s] <= charge.max for charge in before.charges)
-        assert visible(was, name) or not visible(now, name)
+        for category in (None, "read", "write", "destructive", "financial"):
+            for number in (1, 15, 25):
+                call = ToolCall(name, {"n": number}, category=category)
+                before, after = evaluate(was, call), evaluate(now, call)
+                assert openness(after) <= openness(before)
+                if after.effect == "allow" or after.awaits_approval:
+                    owed = {(charge.counter, charge.window_s): charge.max for charge in after.charges}
+                    assert all(owed[charge.counter, charge.window_s] <= charge.max for charge in before.charges)
+            assert visible(was, name, category) or not visible(now, name, category)
         assert method_effect(was, name) == "allow" or method_effect(now, name) == "deny"
         assert openness(evaluate(now, ResourceUse(name))) <= openness(evaluate(was, ResourceUse(name)))
     sampling = "sampling/createMessage"

@@ -80,7 +80,8 @@ def test_text_that_is_no_rate_is_refused(text: str) -> None:
         pytest.param({"hide": "a"}, ("hide",), "tuple_type", id="a string for a list"),
         pytest.param({"hide": [1]}, ("hide", 0), "string_type", id="a number for a name"),
         pytest.param({"hide": ["a\\b"]}, ("hide", 0), IN_OUR_WORDS, id="a bad escape"),
-        pytest.param({"tools": {"@read": {}}}, ("tools", "@read", "[key]"), IN_OUR_WORDS, id="a risk category"),
+        pytest.param({"hide": ["@read"]}, ("hide", 0), IN_OUR_WORDS, id="a risk category that is hidden"),
+        pytest.param({"prompts": {"@read": {}}}, ("prompts", "@read", "[key]"), IN_OUR_WORDS, id="one of prompts"),
         pytest.param({"tools": {"@reed": {}}}, ("tools", "@reed", "[key]"), IN_OUR_WORDS, id="no risk category"),
         pytest.param({"$comment": 1}, ("$comment",), "string_type", id="a comment that is no string"),
         pytest.param({"tools": {"$comment": 1}}, ("tools",), IN_OUR_WORDS, id="a comment of the tools that is none"),
@@ -129,6 +130,11 @@ def test_a_time_is_a_whole_number_and_a_unit(key: str, text: str, nanoseconds: i
 )
 def test_text_that_is_no_time_is_refused(text: str) -> None:
     assert errors({"approval": {"ttl": text}}) == [(("approval", "ttl"), IN_OUR_WORDS)]
+
+
+def test_entries_may_be_for_risk_categories() -> None:
+    document = {"version": "1", "tools": {"@write": {}, "\\@read": {}, "a": {}}}
+    assert [*PolicyFile.model_validate(document).tools] == ["@write", "\\@read", "a"]
 
 
 @pytest.mark.parametrize("most", [True, "7", 10.0, None, -1])

@@ -12,11 +12,13 @@ import pytest
 
 from mcpguard.errors import CommandNotExecutableError, CommandNotFoundError
 from mcpguard.proxy.linux import find_descendants
-from mcpguard.proxy.probe import ProbeError, ask_for_tools
+from mcpguard.proxy.probe import ProbeError, ask_for_all, ask_for_tools
 from support.fake_server import fake_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mcpguard.proxy.probe import Offer
 
 SUPPORT = Path(__file__).parent.parent / "support"
 
@@ -37,6 +39,16 @@ for line in sys.stdin:
         result = {"tools": [{"name": answers.get("name", f"t{page}"), "inputSchema": {"type": "object"}}], "nextCursor": str(page + 1)}
         if page == answers.get("last", 0):
             del result["nextCursor"]
+    elif method in answers.get("lists", {}):
+        page = int((message.get("params") or {}).get("cursor", 0))
+        pages = answers["lists"][method]
+        result = dict(pages[page])
+        if page + 1 < len(pages):
+            result["nextCursor"] = str(page + 1)
+    elif method in answers.get("refused", []):
+        error = {"code": -32601, "message": f"no {method} \\x1b[31m"}
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}), flush=True)
+        continue
     else:
         continue
     print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}), flush=True)
@@ -108,3 +120,63 @@ def test_a_command_that_cannot_be_started_is_refused(tmp_path: Path) -> None:
         ask_for_tools([str(tmp_path / "none")])
     with pytest.raises(CommandNotExecutableError):
         ask_for_tools([str(tmp_path)])
+
+
+EVERYTHING: dict[str, object] = {"tools": {}, "resources": {}, "prompts": {}}
+LISTS = {
+    "resources/list": [
+        {"resources": [{"uri": "file:///a", "name": "a"}]},
+        {"resources": [{"uri": "file:///b", "name": "b"}]},
+    ],
+    "resources/templates/list": [{"resourceTemplates": [{"uriTemplate": "file:///{x}", "name": "x"}]}],
+    "prompts/list": [{"prompts": [{"name": "p"}]}],
+}
+
+
+def ask(command: list[str], deadline_s: float = 30, told: list[str] | None = None) -> Offer:
+    return ask_for_all(command, deadline_s, (told if told is not None else []).append)
+
+
+def test_everything_that_a_server_offers_is_asked_for_page_by_page() -> None:
+    offer = ask(server(capabilities=EVERYTHING, lists=LISTS, last=1))
+    assert [tool.name for tool in offer.tools] == ["t0", "t1"]
+    assert offer.tool_list == tuple({"name": name, "inputSchema": {"type": "object"}} for name in ("t0", "t1"))
+    assert offer.resources == (("file:///a", "a"), ("file:///b", "b"))
+    assert offer.templates == (("file:///{x}", "x"),)
+    assert offer.prompts == ("p",)
+    assert offer.unanswered == ()
+
+
+def test_only_what_a_server_declares_is_asked_for() -> None:
+    offer = ask(server(capabilities={"prompts": {}}, lists=LISTS))
+    assert (offer.tools, offer.resources, offer.templates, offer.prompts) == ((), (), (), ("p",))
+
+
+def test_a_list_that_is_refused_is_named_and_the_others_are_given() -> None:
+    lists = {name: LISTS[name] for name in ("resources/list", "prompts/list")}
+    offer = ask(server(capabilities=EVERYTHING, lists=lists, refused=["resources/templates/list"]))
+    assert [tool.name for tool in offer.tools] == ["t0"]
+    assert (offer.resources[0], offer.prompts) == (("file:///a", "a"), ("p",))
+    assert offer.unanswered == (
+        r"the server did not list its resource templates: no resources/templates/list \x1b[31m",
+    )
+
+
+def test_a_list_without_end_is_named() -> None:
+    endless = LISTS | {"prompts/list": [{"prompts": []}] * 101}
+    offer = ask(server(capabilities=EVERYTHING, lists=endless))
+    assert offer.unanswered == ("the server did not list its prompts: it does not end after 100 pages",)
+
+
+def test_a_server_that_ends_before_its_last_list_is_refused_by_that_name() -> None:
+    with pytest.raises(ProbeError, match="the server did not list its resources"):
+        ask(server(capabilities=EVERYTHING, fatal=["server/discover", "resources/list"]))
+
+
+def test_what_is_waited_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcpguard.proxy.probe.TELL_EVERY_S", 0.125)
+    told: list[str] = []
+    with pytest.raises(ProbeError, match=r"did not list its prompts within 1\.5 seconds"):
+        ask(server(capabilities=EVERYTHING, lists={name: LISTS[name] for name in list(LISTS)[:2]}), 1.5, told)
+    assert told[0].endswith(", 0.125 s of 1.5")
+    assert told[-1].startswith("waiting for the server's prompts, ")

@@ -98,6 +98,9 @@ class Policy:
     server_requests: set[str] = field(
         default_factory=lambda: {"sampling/createMessage", "elicitation/create", "roots/list"}
     )
+    needs_categories: bool = False
+    seen: list[tuple[object, list[str]]] = field(default_factory=list)
+    """The tools that a list has shown, and the names of those that changed."""
 
     def shows(self, method: str, name: str) -> bool:
         assert method in ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
@@ -114,6 +117,9 @@ class Policy:
 
     def permits_drift(self) -> bool:
         return self.drift
+
+    def see_tools(self, tools: object, changed: list[str]) -> None:
+        self.seen.append((tools, changed))
 
     def seal(self, ticket: InFlight, state: str | None) -> str:
         return f"sealed {ticket.subject} {state}"

@@ -14,9 +14,11 @@ from mcpguard.cli import options
 from mcpguard.cli.approvals import approve, deny, pending
 from mcpguard.cli.bench import bench
 from mcpguard.cli.check import check
+from mcpguard.cli.classify import classify
 from mcpguard.cli.demo import demo
 from mcpguard.cli.demo_server import demo_server
 from mcpguard.cli.explain import explain as explain_command
+from mcpguard.cli.scan import scan
 from mcpguard.cli.schema import schema
 from mcpguard.cli.validate import validate
 from mcpguard.errors import ExitCode, GuardError
@@ -103,7 +105,20 @@ def _declare_run_options() -> None:
 
 
 _declare_run_options()
-for _command in (validate, explain_command, check, pending, approve, deny, bench, schema, demo, demo_server):
+for _command in (
+    validate,
+    explain_command,
+    check,
+    classify,
+    scan,
+    pending,
+    approve,
+    deny,
+    bench,
+    schema,
+    demo,
+    demo_server,
+):
     app.add_command(_command)
 
 

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from mcpguard.cli.tool_lists import read_tools
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.check import check_tools
-from mcpguard.inventory.tools import Tool, ToolListError, parse_tools
 from mcpguard.policy.check import check_policy, left_out
-from mcpguard.stores.files import LoadedPolicy, load_policy
+from mcpguard.stores.files import load_policy
 from mcpguard.stores.positions import positions_in
 from mcpguard.stores.text import Position, printable
 
 if TYPE_CHECKING:
+    from mcpguard.inventory.tools import Tool
     from mcpguard.policy.findings import CheckFinding, Severity
+    from mcpguard.stores.files import LoadedPolicy
 
-MAX_LIST_BYTES: Final = 64 * 1024 * 1024
 _ORDER: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 _COLOURS: Final[dict[Severity, str]] = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
@@ -73,25 +74,7 @@ def _tools(command: tuple[str, ...], tool_list: Path | None) -> tuple[Tool, ...]
         from mcpguard.proxy.probe import ask_for_tools
 
         return ask_for_tools(command)
-    return None if tool_list is None else _read_tools(tool_list)
-
-
-def _read_tools(path: Path) -> tuple[Tool, ...]:
-    import jiter
-
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_LIST_BYTES + 1)
-        if len(content) > MAX_LIST_BYTES:
-            raise click.UsageError(f"{path}: a list of tools is smaller than {MAX_LIST_BYTES // 1024 // 1024} MiB.")
-        return parse_tools(jiter.from_json(content, allow_inf_nan=False, float_mode="decimal"))
-    except OSError as error:
-        raise click.UsageError(f"{path}: the file cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise click.UsageError(f"{path}: this is no JSON: {printable(str(error))}") from None
-    except ToolListError as error:
-        hint = f"; {error.hint}" if error.hint else ""
-        raise click.UsageError(f"{path}: {printable(error.message)}{hint}") from None
+    return None if tool_list is None else read_tools(tool_list)
 
 
 def _findings(loaded: LoadedPolicy, tools: tuple[Tool, ...] | None) -> list[CheckFinding]:

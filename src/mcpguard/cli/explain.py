@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from mcpguard.errors import ExitCode, PolicyError
+from mcpguard.inventory.risk import Risk, classify
+from mcpguard.inventory.tools import ToolListError, parse_tools
 from mcpguard.policy.compile import pointer
 from mcpguard.policy.decision import ApprovalTerms, Charge, Effect, Reason, ToolCall
 from mcpguard.policy.mend import Change, Edit, NoChange, edited, mend
@@ -21,13 +23,15 @@ from mcpguard.policy.operators import UNSET
 from mcpguard.policy.paths import ABSENT, BLOCKED, Place, place_text
 from mcpguard.policy.trace import ConditionTrace, LimitTrace, Look, NameTrace, Outcome, RuleTrace, Trace, trace
 from mcpguard.policy.values import UNSURE, YES
-from mcpguard.stores.files import LoadedPolicy, load_policy
+from mcpguard.stores.files import load_policy
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
+
+    from mcpguard.stores.files import LoadedPolicy
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 FEWEST_COLUMNS, MOST_COLUMNS = 40, 100
@@ -100,14 +104,16 @@ def explain(
         context.exit(ExitCode.POLICY)
     from mcpguard.proxy.links import resolver
 
-    call = ToolCall(tool, arguments, resolver(str(Path.cwd())))
+    risk = _risk(listed.get(tool), tools_file) if listed and loaded.policy.categories else None
+    call = ToolCall(tool, arguments, resolver(str(Path.cwd())), None if risk is None else risk.category)
     found = trace(loaded.policy, loaded.document, call)
     change = None if found.effect == "allow" else mend(loaded.policy, loaded.document, call)
     similar = _similar(tool, loaded, listed)
     if as_json:
-        click.echo(_json(_as_json(found, loaded.policy.approval, change, listed, similar)))
+        category = {"category": call.category} if loaded.policy.categories else {}
+        click.echo(_json(_as_json(found, loaded.policy.approval, change, listed, similar) | category))
     else:
-        _Report(_console(), arguments).tell(found, change, listed, similar, loaded)
+        _Report(_console(), arguments, risk).tell(found, change, listed, similar, loaded)
     context.exit(ExitCode.OK if found.effect == "allow" else ExitCode.FINDINGS)
 
 
@@ -133,17 +139,28 @@ def _arguments(text: str | None) -> dict[str, Any]:
     return arguments or {}
 
 
-def _listed(path: Path) -> list[str]:
-    """Read the names of a server's tools."""
+def _listed(path: Path) -> dict[str, object]:
+    """Read a server's tools, by name."""
     where = f"--tools {printable(str(path))}"
     value = _parsed(_content(str(path), "--tools"), where)
     for key in ("result", "tools"):
         if isinstance(value, dict):
             value = value.get(key, value)
-    names = [tool["name"] for tool in value if _is_tool(tool)] if isinstance(value, list) else []
-    if not isinstance(value, list) or len(names) < len(value):
+    tools = [tool for tool in value if _is_tool(tool)] if isinstance(value, list) else []
+    if not isinstance(value, list) or len(tools) < len(value):
         raise click.UsageError(f'{where}: expected the result of tools/list: {{"tools": [{{"name": ...}}, ...]}}.')
-    return names
+    return {tool["name"]: tool for tool in reversed(tools)}
+
+
+def _risk(tool: object, path: Path | None) -> Risk | None:
+    """Say what a listed tool can do at worst."""
+    if tool is None:
+        return None
+    try:
+        (one,) = parse_tools([tool])
+    except ToolListError as error:
+        raise click.UsageError(f"--tools {printable(str(path))}: {printable(error.message)}.") from None
+    return classify(one)
 
 
 def _is_tool(value: object) -> bool:
@@ -176,9 +193,9 @@ def _parsed(content: bytes, where: str) -> object:
         ) from None
 
 
-def _similar(tool: str, loaded: LoadedPolicy, listed: list[str] | None) -> list[str]:
+def _similar(tool: str, loaded: LoadedPolicy, listed: Mapping[str, object] | None) -> list[str]:
     """Find names that may be meant: of the server's tools, or of those that the policy names."""
-    names = list(loaded.policy.tools.exact) if listed is None else listed
+    names = list(loaded.policy.tools.exact if listed is None else listed)
     if tool in names or (listed is None and loaded.policy.tools.find(tool) is not None):
         return []
     by_fold = {name.casefold(): name for name in reversed(names)}
@@ -192,7 +209,7 @@ def _as_json(
     found: Trace,
     terms: ApprovalTerms,
     change: Change | NoChange | None,
-    listed: list[str] | None,
+    listed: Mapping[str, object] | None,
     similar: list[str],
 ) -> dict[str, object]:
     return {
@@ -350,15 +367,16 @@ def _console() -> Console:
 class _Report:
     """Writes what was found for people.  Whatever a policy, a call or a server says goes through `_safe`."""
 
-    def __init__(self, console: Console, arguments: Mapping[str, object]) -> None:
+    def __init__(self, console: Console, arguments: Mapping[str, object], risk: Risk | None) -> None:
         self._console = console
         self._arguments = arguments
+        self._risk = risk
 
     def tell(
         self,
         found: Trace,
         change: Change | NoChange | None,
-        listed: list[str] | None,
+        listed: Mapping[str, object] | None,
         similar: list[str],
         loaded: LoadedPolicy,
     ) -> None:
@@ -381,7 +399,7 @@ class _Report:
             self._heading(f"The smallest change with which {'nobody is asked' if found.asks else 'it passes'}")
             self._tell_change(change, asks=bool(found.asks))
 
-    def _tell_listed(self, tool: str, listed: list[str] | None, similar: list[str]) -> None:
+    def _tell_listed(self, tool: str, listed: Mapping[str, object] | None, similar: list[str]) -> None:
         meant = f"; did you mean {' or '.join(f'`{_safe(name)}`' for name in similar)}?" if similar else ""
         if listed is not None:
             is_there = (
@@ -405,6 +423,10 @@ class _Report:
         self._table(rows)
         if len(unmatched) > _MOST_UNMATCHED:
             self._line(f"and {len(unmatched) - _MOST_UNMATCHED} more that do not match", indent=3)
+        if self._risk is not None:
+            self._line(f"its risk category is {self._risk.category}: {_safe(self._risk.evidence[0])}", indent=3)
+        elif loaded.policy.categories:
+            self._line("its risk category is not known: --tools LIST.json names it", indent=3, style="yellow")
         if found.action not in {None, "allow"}:
             self._line(f"its action is {found.action}", indent=3)
         everywhere = loaded.document.all_tools

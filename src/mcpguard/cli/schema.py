@@ -6,7 +6,7 @@ import json
 
 import click
 
-from mcpguard.policy.model import PolicyFile
+from mcpguard.policy.model import RISK_CATEGORIES, PolicyFile
 
 
 @click.command()
@@ -21,6 +21,12 @@ def schema() -> None:
 def policy_schema() -> dict[str, object]:
     """Return the schema: every policy that loads is valid, and contradictions between entries it cannot see."""
     described = _tidied(PolicyFile.model_json_schema())
+    # Editors complete the names of categories; they mean the same as any other key.
+    named: dict[str, object] = described["properties"]["tools"]["properties"]  # type: ignore[index]
+    named |= {
+        name: {"$ref": "#/$defs/Tool", "description": f"What holds for the tools of the risk category {category}."}
+        for name, category in RISK_CATEGORIES.items()
+    }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described, "title": "mcpguard policy"}
 
 

@@ -12,14 +12,18 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from mcpguard.inventory.fit import check_holder
+from mcpguard.inventory.risk import classify
 from mcpguard.policy.check import covers
 from mcpguard.policy.compile import Policy, pointer
+from mcpguard.policy.evaluate import deciding
 from mcpguard.policy.findings import CheckFinding, named, tick
 from mcpguard.policy.match import Pattern, compile_pattern
+from mcpguard.policy.model import RISK_CATEGORIES
 from mcpguard.policy.values import folded_key
 
 if TYPE_CHECKING:
     from mcpguard.inventory.tools import Tool
+    from mcpguard.policy.decision import Category
     from mcpguard.policy.model import PolicyFile
 
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -62,10 +66,10 @@ def check_tools(document: PolicyFile, policy: Policy, tools: Sequence[Tool]) -> 
     unnamed: list[Tool] = []
     for tool in tools:
         if not any(pattern.matches(tool.name) for pattern, _ in policy.hidden):
-            entry = policy.tools.find(tool.name)
-            if entry is None:
+            entries = deciding(policy, tool.name, category_of(policy, tool))
+            if not entries:
                 unnamed.append(tool)
-            else:
+            for entry in entries:
                 decided.setdefault(entry.pointer, []).append(tool)
     return tuple(
         chain(
@@ -75,6 +79,11 @@ def check_tools(document: PolicyFile, policy: Policy, tools: Sequence[Tool]) -> 
             _arguments(document, decided, unnamed),
         )
     )
+
+
+def category_of(policy: Policy, tool: Tool) -> Category | None:
+    """Return the category of a tool if the policy has entries for any; else it does not matter."""
+    return classify(tool).category if policy.categories else None
 
 
 def destroys(name: str) -> bool:
@@ -91,14 +100,16 @@ def guess(name: str, names: Iterable[str]) -> str:
 
 
 def _names(document: PolicyFile, tools: Sequence[Tool], decided: dict[str, list[Tool]]) -> Iterator[CheckFinding]:
-    patterns = {text: compile_pattern(text) for text in (*document.tools, *document.hide)}
+    names = [text for text in document.tools if text not in RISK_CATEGORIES]
+    patterns = {text: compile_pattern(text) for text in (*names, *document.hide)}
     spoken_for = {pattern.prefix for pattern in patterns.values() if pattern.is_exact}
     free = [tool.name for tool in tools if tool.name not in spoken_for]
     for index, text in enumerate(document.hide):
         yield from _unmatched(pointer("hide", index), patterns[text], tools, free, opens=False)
     hide = [patterns[text] for text in document.hide]
-    for text, entry in document.tools.items():
-        pattern, place = patterns[text], pointer("tools", text)
+    yield from _categories(document, tools, decided)
+    for text in names:
+        entry, pattern, place = document.tools[text], patterns[text], pointer("tools", text)
         if any(covers(other, pattern) for other in hide):
             continue
         opens = entry.action in {"allow", "require_approval"}
@@ -107,6 +118,22 @@ def _names(document: PolicyFile, tools: Sequence[Tool], decided: dict[str, list[
         if matched and place not in decided and not pattern.is_everything:
             why = f"{tick(text)} decides about no tool: {named(matched)} {_are(matched)} hidden, or decided by closer entries"
             yield CheckFinding("shadowed-pattern", place, why)
+
+
+def _categories(document: PolicyFile, tools: Sequence[Tool], decided: dict[str, list[Tool]]) -> Iterator[CheckFinding]:
+    """Find entries for categories that decide about nothing."""
+    shown = {classify(tool).category for tool in tools} if not RISK_CATEGORIES.keys().isdisjoint(document.tools) else ()
+    for text, category in RISK_CATEGORIES.items():
+        entry, place = document.tools.get(text), pointer("tools", text)
+        if entry is None or place in decided:
+            continue
+        if category in shown:
+            why = f"{tick(text)} decides about no tool: those of this category are hidden, or decided by their names"
+            yield CheckFinding("shadowed-pattern", place, why)
+        else:
+            opens = entry.action in {"allow", "require_approval"}
+            why = f"no tool of the server has the risk category {tick(category)}"
+            yield CheckFinding("unmatched-pattern" if opens else "absent-tool", place, why)
 
 
 def _unmatched(
@@ -143,7 +170,7 @@ def _unnamed(document: PolicyFile, unnamed: Sequence[Tool]) -> Iterator[CheckFin
 def _open_to_all(document: PolicyFile, decided: dict[str, list[Tool]]) -> Iterator[CheckFinding]:
     """Find destructive tools that a `*` allows, as a default would."""
     for text, entry in document.tools.items():
-        if compile_pattern(text).is_everything and entry.action == "allow":
+        if text not in RISK_CATEGORIES and compile_pattern(text).is_everything and entry.action == "allow":
             place = pointer("tools", text)
             names = [tool.name for tool in decided.get(place, ()) if destroys(tool.name)]
             if names:

@@ -22,12 +22,15 @@ class ToolListError(GuardError):
 class Tool:
     """One tool as its server describes it: evidence, and never proof.
 
-    `input_schema` is a JSON Schema of its arguments whose numbers are `int` or `decimal.Decimal`.
+    `input_schema` is a JSON Schema of its arguments whose numbers are `int` or `decimal.Decimal`; `annotations` are the
+    server's own hints.
     """
 
     name: str
     description: str = ""
     input_schema: Mapping[str, object] = field(default_factory=dict)
+    title: str = ""
+    annotations: Mapping[str, object] = field(default_factory=dict)
 
 
 def parse_tools(value: object) -> tuple[Tool, ...]:
@@ -69,4 +72,11 @@ def _tool(item: object, index: int) -> Tool:
         raise ToolListError(f"tool {index + 1} of the list has no `name`", _SHAPE)
     if not isinstance(schema, dict):
         raise ToolListError(f"the `inputSchema` of tool `{name}` is not an object")
-    return Tool(name, description if isinstance(description, str) else "", schema)
+    title, annotations = item.get("title"), item.get("annotations")
+    return Tool(
+        name,
+        description if isinstance(description, str) else "",
+        schema,
+        title if isinstance(title, str) else "",
+        annotations if isinstance(annotations, dict) else {},
+    )

@@ -14,6 +14,7 @@ from mcpguard.policy.caps import shadowed_limits
 from mcpguard.policy.compile import limits_of, pointer
 from mcpguard.policy.findings import CheckFinding, named, tick
 from mcpguard.policy.match import Pattern, compile_pattern
+from mcpguard.policy.model import RISK_CATEGORIES
 from mcpguard.policy.operators import UNSET
 from mcpguard.policy.paths import ABSENT, Step
 from mcpguard.policy.schemas import inner_schemas
@@ -109,6 +110,8 @@ def _hidden(document: PolicyFile) -> Iterator[CheckFinding]:
                 yield CheckFinding("shadowed-hide", pointer("hide", index), why)
                 break
     for name in document.tools:
+        if name in RISK_CATEGORIES:
+            continue
         pattern = compile_pattern(name)
         for other in hide:
             if covers(other, pattern):

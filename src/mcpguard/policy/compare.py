@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from mcpguard.policy.entries import pointer
 from mcpguard.policy.match import Pattern, compile_pattern, overlap
-from mcpguard.policy.model import PlainLimit, PolicyFile, RateLimit, Rule, Tool, Use
+from mcpguard.policy.model import RISK_CATEGORIES, PlainLimit, PolicyFile, RateLimit, Rule, Tool, Use
 
 if TYPE_CHECKING:
     from mcpguard.policy.model import Approval, ApprovalRule, Effect, ServerRequests
@@ -59,11 +59,71 @@ def _general(old: PolicyFile, new: PolicyFile) -> Iterator[str]:
 
 def _tools(old: PolicyFile, new: PolicyFile) -> Iterator[str]:
     before, after = _otherwise_tool(old), _otherwise_tool(new)
-    for was, now in _successions(old.tools, new.tools):
+    for was, now in _successions(_named(old), _named(new)):
         held, holds = old.tools.get(was or "", before), new.tools.get(now or "", after)
         place = pointer("tools", now) if now is not None else pointer("tools", was or "")
         remembers = new.approval.remember == "tool"
         yield from _at_least_as_strict(place, held, holds, same_place=was == now, remembers=remembers)
+    yield from _categories(old, new)
+
+
+def _categories(old: PolicyFile, new: PolicyFile) -> Iterator[str]:
+    """Give what entries for categories loosen, and what loosens because they decide less.
+
+    Such an entry decides together with a glob, alone where no glob but `*` matches, and never beside an exact name.
+    """
+    remembers = new.approval.remember == "tool"
+    was_there, is_there = _by_category(old), _by_category(new)
+    before, after = _named(old), _named(new)
+    gone = {text: tool for text, tool in was_there.items() if text not in is_there}
+    left = [name for name in before if name not in after and not _is_everything(name)]
+    for text, holds in is_there.items():
+        # It may decide alone now where something else did.
+        held = was_there.get(text) or _open_to_all(before) or _otherwise_tool(old)
+        yield from _at_least_as_strict(
+            pointer("tools", text), held, holds, same_place=text in was_there, remembers=remembers
+        )
+        for name in left:
+            yield from _at_least_as_strict(
+                pointer("tools", name), before[name], holds, same_place=False, remembers=remembers
+            )
+    for text, held in was_there.items():
+        for name, holds in after.items():
+            is_exact = compile_pattern(name).is_exact
+            # It decides without the category now.
+            if (is_exact and name not in before) or (text in gone and not is_exact):
+                yield from _at_least_as_strict(
+                    pointer("tools", name), held, holds, same_place=False, remembers=remembers
+                )
+        if text in gone and _open_to_all(after) is None:
+            yield from _at_least_as_strict(
+                pointer("tools", text), held, _otherwise_tool(new), same_place=False, remembers=remembers
+            )
+    if was_there and old.default == "deny":
+        # As long as no list has shown a tool, only its own name opens it.
+        for name in after:
+            if name not in before and compile_pattern(name).is_exact:
+                yield from _at_least_as_strict(
+                    pointer("tools", name), _otherwise_tool(old), after[name], same_place=False, remembers=remembers
+                )
+    if gone and not is_there and any(tool.action in ("allow", "require_approval") for tool in after.values()):
+        yield f"{pointer('tools', next(iter(gone)))}: what decided about tools that no list has shown is gone"
+
+
+def _open_to_all(tools: Mapping[str, Tool]) -> Tool | None:
+    return next((tool for name, tool in tools.items() if _is_everything(name)), None)
+
+
+def _is_everything(name: str) -> bool:
+    return compile_pattern(name).is_everything
+
+
+def _named(policy: PolicyFile) -> dict[str, Tool]:
+    return {text: tool for text, tool in policy.tools.items() if text not in RISK_CATEGORIES}
+
+
+def _by_category(policy: PolicyFile) -> dict[str, Tool]:
+    return {text: tool for text, tool in policy.tools.items() if text in RISK_CATEGORIES}
 
 
 def _otherwise_tool(policy: PolicyFile) -> Tool:

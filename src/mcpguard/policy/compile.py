@@ -13,11 +13,21 @@ from typing import Any, Final, Literal, TypeAlias, assert_never
 from mcpguard.errors import Finding, PolicyError
 from mcpguard.policy.arguments import SchemaError, Shape, compile_schema
 from mcpguard.policy.charging import AnyLimit, levy
-from mcpguard.policy.decision import ApprovalTerms, Decision, Reason
+from mcpguard.policy.decision import ApprovalTerms, Category, Decision, Reason
 from mcpguard.policy.entries import HIDDEN, Common, Entry, Ruling, compile_rules, constant_decision, pointer
 from mcpguard.policy.match import Pattern, Table, build_table, compile_pattern, conflicts
 from mcpguard.policy.methods import SERVER_REQUESTS
-from mcpguard.policy.model import CANONICAL, Effect, Limit, PlainLimit, PolicyFile, RateLimit, Tool, Use
+from mcpguard.policy.model import (
+    CANONICAL,
+    RISK_CATEGORIES,
+    Effect,
+    Limit,
+    PlainLimit,
+    PolicyFile,
+    RateLimit,
+    Tool,
+    Use,
+)
 
 __all__ = ["ListMode", "Policy", "Section", "compile_policy", "limits_of", "pointer", "rules_of"]
 
@@ -41,7 +51,8 @@ class Section:
 class Policy:
     """A policy that is ready to judge.
 
-    `document` is the parsed file that it was made from.  `memo` only saves work: it remembers what decides by tool name, and equal
+    `document` is the parsed file that it was made from.  `memo` only saves work: it remembers what decides by tool name (and category, if
+    the policy has entries for some), and equal
     policies are equal whatever they have seen.
     """
 
@@ -51,6 +62,7 @@ class Policy:
     drift: DriftMode
     hidden: tuple[tuple[Pattern, Decision], ...]
     tools: Table[Entry]
+    categories: Mapping[Category, Entry]
     otherwise: Ruling = field(compare=False)
     resources: Section
     prompts: Section
@@ -59,7 +71,7 @@ class Policy:
     approval: ApprovalTerms
     closed_sections: tuple[str, ...]
     document: PolicyFile = field(compare=False, repr=False)
-    memo: dict[str, Ruling] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[str | tuple[str, str | None], Ruling] = field(default_factory=dict, compare=False, repr=False)
     _digests: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @property
@@ -80,9 +92,10 @@ def compile_policy(document: PolicyFile) -> Policy:
     """
     resources, prompts = document.resources or {}, document.prompts or {}
     names = (*document.tools, *document.methods, *resources, *prompts)
-    patterns = {text: compile_pattern(text) for text in names}
+    patterns = {text: compile_pattern(text) for text in names if text not in RISK_CATEGORIES}
+    named_tools = [patterns[text] for text in document.tools if text in patterns]
     findings = [
-        *_ambiguous("/tools", [patterns[text] for text in document.tools]),
+        *_ambiguous("/tools", named_tools),
         *_ambiguous("/resources", [patterns[text] for text in resources]),
         *_ambiguous("/prompts", [patterns[text] for text in prompts]),
         *_ambiguous("/methods", [patterns[text] for text in document.methods]),
@@ -99,16 +112,17 @@ def compile_policy(document: PolicyFile) -> Policy:
     if findings:
         raise PolicyError(tuple(findings))
     common = _common(document)
+    entries = {
+        text: Entry(pointer("tools", text), tool, common, shapes.get(text)) for text, tool in document.tools.items()
+    }
     return Policy(
         default=document.default,
         list_mode=document.listing,
         audit=document.audit.arguments,
         drift=document.drift,
         hidden=tuple(_hidden(document)),
-        tools=build_table(
-            (patterns[text], Entry(pointer("tools", text), tool, common, shapes.get(text)))
-            for text, tool in document.tools.items()
-        ),
+        tools=build_table((patterns[text], entry) for text, entry in entries.items() if text in patterns),
+        categories={category: entries[text] for text, category in RISK_CATEGORIES.items() if text in entries},
         otherwise=_otherwise(document.default, common),
         resources=_section(document, "resources", document.resources, patterns),
         prompts=_section(document, "prompts", document.prompts, patterns),

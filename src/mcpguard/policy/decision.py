@@ -12,6 +12,8 @@ from typing import Literal, TypeAlias
 
 Effect: TypeAlias = Literal["allow", "deny", "hide"]
 Scope: TypeAlias = Literal["session", "grant"]
+Category: TypeAlias = Literal["read", "write", "execute", "destructive", "financial"]
+"""What a call of a tool can do at worst."""
 Code: TypeAlias = Literal[
     "denied",
     "default_deny",
@@ -39,12 +41,14 @@ class ToolCall:
     """One `tools/call`.  Numbers in `arguments` are `int` or `decimal.Decimal`, never `float`.
 
     `resolve` gives the absolute path, without symbolic links, that a path leads to from the server's working directory, or
-    None if nobody can say.  It is the only window that a judgement has on the file system.
+    None if nobody can say.  It is the only window that a judgement has on the file system.  `category` is that of the tool as
+    a list showed it, or None if none has.
     """
 
     name: str
     arguments: Mapping[str, object]
     resolve: Callable[[str], str | None] = field(default=unresolvable, compare=False, repr=False)
+    category: Category | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,13 @@ class Entry:
     def ruling(self) -> Ruling:
         """Return the decision about every call of such a tool, or what decides about each."""
         if self._ruling is None:
-            self._ruling = _ruling(self)
+            self._ruling = _ruling((self,))
         return self._ruling
+
+    @property
+    def refuses(self) -> bool:
+        """Whether its action refuses every call."""
+        return self.tool.action in {"deny", "hide"}
 
 
 class Rules:
@@ -72,30 +77,20 @@ class Rules:
         "_denied",
         "_levies",
         "_names",
-        "_shape",
+        "_shapes",
         "callable",
         "entry",
     )
 
-    def __init__(self, entry: Entry) -> None:
-        tool = entry.tool
-        self.entry = entry.pointer
-        self._denied = _denied(entry.pointer, tool, "tool")
-        self._asked = _asked(entry.pointer, tool, "tool")
-        # What the entry refuses on its own does not meet the rules of every tool.
-        common = entry.common if self._denied is None else NOTHING
-        self._shape = entry.shape
-        self._checks = (
-            *compile_rules("require", f"{entry.pointer}/require", tool.require),
-            *common.require,
-            *compile_rules("deny_if", f"{entry.pointer}/deny_if", tool.deny_if),
-            *common.deny_if,
-        )
-        self._approvals = tuple(
-            compile_rule("approve_if", f"{entry.pointer}/approve_if/{index}", rule.conditions, rule.reason)
-            for index, rule in enumerate(tool.approve_if)
-        )
-        self._levies = (*own_levies(entry.pointer, tool), *common.levies)
+    def __init__(self, entries: tuple[Entry, ...]) -> None:
+        first = entries[0]
+        self.entry = first.pointer
+        self._denied = _denied(first.pointer, first.tool, "tool")
+        self._asked = _asked(first.pointer, first.tool, "tool")
+        self._shapes = shapes_of(entries)
+        self._checks = checks_of(entries)
+        self._approvals = approvals_of(entries)
+        self._levies = levies_of(entries)
         varying = any(isinstance(each, Levy) for each in self._levies)
         self._constant = None if varying else merged(each for each in self._levies if isinstance(each, Charge))
         self._names = names_of(path for rule in (*self._checks, *self._approvals) for path in rule.paths)
@@ -130,10 +125,10 @@ class Rules:
                 yield Reason(rule.code, rule.pointer, alias_sentence(*alias))
             elif rule.refuses(arguments, resolve):
                 yield Reason(rule.code, rule.pointer, rule.explain(arguments, resolve))
-        if self._shape is not None:
-            problem = self._shape.problem_in(arguments)
+        for place, shape in self._shapes:
+            problem = shape.problem_in(arguments)
             if problem:
-                yield Reason("arguments", f"{self.entry}/arguments", problem)
+                yield Reason("arguments", place, problem)
         if aliased:
             yield from self._other_aliases(call)
 
@@ -153,7 +148,56 @@ class Rules:
                 yield Reason(rule.code, rule.pointer, rule.explain(call.arguments, call.resolve))
 
 
-NOTHING: Final = Common((), (), ())
+_NOTHING: Final = Common((), (), ())
+_STRICTNESS: Final = {"allow": 0, "require_approval": 1, "deny": 2, "hide": 3}
+
+
+def in_force(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Put the entries that decide together in order, the one with the strictest action first; it is alone if it refuses every call."""
+    ordered = sorted(entries, key=lambda entry: -_STRICTNESS[entry.tool.action])
+    return tuple(ordered[:1] if ordered and ordered[0].refuses else ordered)
+
+
+def joined(entries: tuple[Entry, ...]) -> Ruling:
+    """Let several entries decide together: the stricter action, all rules, all limits."""
+    entries = in_force(entries)
+    return entries[0].ruling() if len(entries) == 1 else _ruling(entries)
+
+
+def checks_of(entries: tuple[Entry, ...]) -> tuple[ReadyRule, ...]:
+    """Return the rules that the calls meet which entries decide about, and those of every tool."""
+    common = _common_of(entries)
+    return (
+        *(rule for each in entries for rule in compile_rules("require", f"{each.pointer}/require", each.tool.require)),
+        *common.require,
+        *(rule for each in entries for rule in compile_rules("deny_if", f"{each.pointer}/deny_if", each.tool.deny_if)),
+        *common.deny_if,
+    )
+
+
+def approvals_of(entries: tuple[Entry, ...]) -> tuple[ReadyRule, ...]:
+    """Return the rules by which a person is asked."""
+    return tuple(
+        compile_rule("approve_if", f"{each.pointer}/approve_if/{index}", rule.conditions, rule.reason)
+        for each in entries
+        for index, rule in enumerate(each.tool.approve_if)
+    )
+
+
+def shapes_of(entries: tuple[Entry, ...]) -> tuple[tuple[str, Shape], ...]:
+    """Return the JSON Schemas that the arguments meet, each with its pointer."""
+    return tuple((f"{each.pointer}/arguments", each.shape) for each in entries if each.shape is not None)
+
+
+def levies_of(entries: tuple[Entry, ...]) -> tuple[Charge | Levy, ...]:
+    """Return what the calls owe, also to the limits of every tool."""
+    own = (levied for each in entries for levied in own_levies(each.pointer, each.tool))
+    return (*own, *_common_of(entries).levies)
+
+
+def _common_of(entries: tuple[Entry, ...]) -> Common:
+    # What an entry refuses on its own does not meet the rules of every tool.
+    return _NOTHING if entries[0].refuses else entries[0].common
 
 
 def compile_rules(kind: Literal["require", "deny_if"], place: str, rules: Iterable[Rule]) -> tuple[ReadyRule, ...]:
@@ -184,17 +228,18 @@ def constant_decision(place: str, holder: Tool | Use, noun: str, common: Iterabl
     return Decision("deny" if asked else "allow", place, (asked,) if asked else (), merged([*own, *common]))
 
 
-def _ruling(entry: Entry) -> Ruling:
-    tool, common = entry.tool, entry.common
-    own_rules = tool.require or tool.deny_if or tool.approve_if or tool.arguments is not None
-    refused = tool.action in {"deny", "hide"}
-    common_rules = not refused and (common.require or common.deny_if)
-    levies = () if refused else (*own_levies(entry.pointer, tool), *common.levies)
-    if tool.action == "hide" or not (own_rules or common_rules or any(isinstance(each, Levy) for each in levies)):
-        return constant_decision(
-            entry.pointer, tool, "tool", (each for each in common.levies if isinstance(each, Charge))
-        )
-    return Rules(entry)
+def _ruling(entries: tuple[Entry, ...]) -> Ruling:
+    first, *others = entries
+    common = first.common
+    tools = [each.tool for each in entries]
+    own_rules = any(tool.require or tool.deny_if or tool.approve_if or tool.arguments is not None for tool in tools)
+    common_rules = not first.refuses and (common.require or common.deny_if)
+    levies = () if first.refuses else levies_of(entries)
+    varies = own_rules or common_rules or any(isinstance(each, Levy) for each in levies)
+    if first.tool.action == "hide" or not varies:
+        more = (*(levied for each in others for levied in own_levies(each.pointer, each.tool)), *common.levies)
+        return constant_decision(first.pointer, first.tool, "tool", (each for each in more if isinstance(each, Charge)))
+    return Rules(entries)
 
 
 def _denied(place: str, holder: Tool | Use, noun: str) -> Reason | None:

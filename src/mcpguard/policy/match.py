@@ -54,6 +54,10 @@ class Table(Generic[T]):
     exact: Mapping[str, T]
     globs: tuple[tuple[Pattern, T], ...]
 
+    def glob(self, name: str) -> tuple[Pattern, T] | None:
+        """Return the most specific glob that matches `name`, and what it decides."""
+        return next(((pattern, value) for pattern, value in self.globs if pattern.matches(name)), None)
+
     def find(self, name: str) -> T | None:
         """Return what decides about `name`: its exact entry alone, else the most specific glob, else None."""
         entry = self.exact.get(name)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from mcpguard.policy.canonical import canonical
 from mcpguard.policy.charging import Levy
-from mcpguard.policy.decision import Reason, ToolCall
 from mcpguard.policy.evaluate import Policy, evaluate
 from mcpguard.policy.examples import (
     Schema,
@@ -35,6 +34,7 @@ from mcpguard.policy.values import NO, YES
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
 
+    from mcpguard.policy.decision import Reason, ToolCall
     from mcpguard.policy.model import PolicyFile
 
 EditKind: TypeAlias = Literal["set", "add", "remove", "rename"]
@@ -104,11 +104,11 @@ def mend(policy: Policy, document: PolicyFile, call: ToolCall) -> Change | NoCha
 
     Passes without asking a person, unless every call of the tool is asked about.
     """
-    grounds = grounds_of(policy, document, call.name)
+    grounds = grounds_of(policy, document, call.name, call.category)
     asked = grounds.asks_always
 
     def against(arguments: Mapping[str, object]) -> tuple[Reason, ...]:
-        decision = evaluate(policy, ToolCall(call.name, arguments, call.resolve))
+        decision = evaluate(policy, replace(call, arguments=arguments))
         asks = () if asked and decision.awaits_approval else decision.reasons
         return over_limit(decision.charges) + asks
 
@@ -244,7 +244,7 @@ class _Search:
 
     def _by_rule(self, rule: ReadyRule, arguments: Mapping[str, object]) -> Iterator[_Ranked]:
         """Answer a rule: each value that `require` is not sure of, each that another rule fires on."""
-        call = ToolCall(self._call.name, arguments, self._call.resolve)
+        call = replace(self._call, arguments=arguments)
         good = YES if rule.kind == "require" else NO
         for condition in rule.conditions:
             for look in look_at(condition, call):

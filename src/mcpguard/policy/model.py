@@ -6,6 +6,7 @@ The only definition of the format; what the keys mean together is decided where 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
@@ -34,11 +35,22 @@ from mcpguard.policy.paths import PathError, parse_path
 if TYPE_CHECKING:
     from pydantic.config import JsonDict
 
+    from mcpguard.policy.decision import Category
+
 IN_OUR_WORDS = "policy"
 """The type of those pydantic errors whose message needs no translation."""
 
 CANONICAL: Final = "canonical"
 """The context in which JSON values of a policy are written canonically, as text: two different values never look alike."""
+
+RISK_CATEGORIES: Final[Mapping[str, Category]] = {
+    "@read": "read",
+    "@write": "write",
+    "@execute": "execute",
+    "@destructive": "destructive",
+    "@financial": "financial",
+}
+"""The names of entries that decide about tools by what they can do at worst."""
 
 Effect: TypeAlias = Literal["allow", "deny"]
 Action: TypeAlias = Literal["allow", "deny", "hide", "require_approval"]
@@ -46,7 +58,6 @@ Action: TypeAlias = Literal["allow", "deny", "hide", "require_approval"]
 _COMMENT = "$comment"
 _REMARK = "A remark for people; it means nothing."
 _COMMENT_SCHEMA: JsonDict = {"type": "string", "description": _REMARK}
-_RISK_CATEGORIES = ("@read", "@write", "@execute", "@destructive", "@financial")
 _WINDOWS = "`second`, `minute`, `hour`, `day`, `week`, a whole number of seconds, or text like `90s`, `15m`, `6h`, `7d`"
 _WINDOW_TEXT = "second|minute|hour|day|week|0*[1-9][0-9]{0,8}[smhd]"
 _DURATION_TEXT = "(?P<count>[0-9]{1,9})(?P<unit>ms|s|m|h)"
@@ -117,15 +128,17 @@ def _counter(value: str) -> str:
 
 
 def _pattern(value: str) -> str:
-    if value in _RISK_CATEGORIES:
-        raise _refusal(
-            f"this release does not enforce risk categories such as `{value}` yet; take the entry out to use the policy"
-        )
+    if value in RISK_CATEGORIES:
+        raise _refusal(f"risk categories such as `{value}` are entries of `tools`, and nothing else")
     try:
         compile_pattern(value)
     except PatternError as error:
         raise _refusal(str(error)) from None
     return value
+
+
+def _tool(value: str) -> str:
+    return value if value in RISK_CATEGORIES else _pattern(value)
 
 
 def _path(value: str) -> str:
@@ -184,6 +197,7 @@ def _canonical(value: object, info: SerializationInfo) -> object:
 
 _AS_TEXT: Final = PlainSerializer(_canonical, when_used="json")
 Name: TypeAlias = Annotated[str, AfterValidator(_pattern)]
+ToolName: TypeAlias = Annotated[str, AfterValidator(_tool)]
 Window: TypeAlias = Annotated[
     int,
     PlainValidator(_window),
@@ -446,9 +460,9 @@ class PolicyFile(Part):
         default=(), strict=False, description="Names and patterns of tools that are never listed and never callable."
     )
     all_tools: AllTools = Field(default_factory=AllTools, description="What holds for every call, in addition.")
-    tools: Annotated[dict[Name, Tool], BeforeValidator(_without_comment)] = Field(
+    tools: Annotated[dict[ToolName, Tool], BeforeValidator(_without_comment)] = Field(
         default_factory=dict,
-        description="The tools by name or pattern (`*`, `?`; `\\` escapes); {} allows.",
+        description="The tools by name, pattern (`*`, `?`; `\\` escapes) or risk category (`@read`); {} allows.",
         json_schema_extra={"properties": {_COMMENT: _COMMENT_SCHEMA}},
     )
     resources: Annotated[Uses | None, _Given()] = Field(

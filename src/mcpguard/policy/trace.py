@@ -5,30 +5,43 @@ Judges nothing itself: the effect and the reasons are those of `evaluate`, and t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from mcpguard.policy.charging import Levy, due, levy
 from mcpguard.policy.decision import Charge, Decision, Effect, Reason, ToolCall
-from mcpguard.policy.entries import NOTHING, Common, Entry, compile_rules, own_levies, pointer
-from mcpguard.policy.evaluate import Policy, evaluate
+from mcpguard.policy.entries import (
+    Common,
+    Entry,
+    approvals_of,
+    checks_of,
+    compile_rules,
+    in_force,
+    levies_of,
+    pointer,
+    shapes_of,
+)
+from mcpguard.policy.evaluate import Policy, deciding, denied_unseen, evaluate
 from mcpguard.policy.model import Tool
 from mcpguard.policy.paths import ABSENT, BLOCKED, Found, Path, Place
-from mcpguard.policy.rules import Kind, ReadyCondition, ReadyRule, alias_sentence, compile_rule, names_of
+from mcpguard.policy.rules import Kind, ReadyCondition, ReadyRule, alias_sentence, names_of
 from mcpguard.policy.values import NO, UNSURE, YES, Answer, shown
 
 if TYPE_CHECKING:
     from mcpguard.policy.arguments import Shape
+    from mcpguard.policy.decision import Category
     from mcpguard.policy.match import Pattern
     from mcpguard.policy.model import Action, PolicyFile
     from mcpguard.policy.operators import Op
 
 Outcome: TypeAlias = Literal["yes", "no", "unsure", "absent"]
-NameKind: TypeAlias = Literal["hide", "exact", "glob", "default"]
+NameKind: TypeAlias = Literal["hide", "exact", "glob", "category", "default"]
 
 _WORDS: Final[dict[Answer, Outcome]] = {YES: "yes", UNSURE: "unsure", NO: "no"}
+_EXACT_ALONE: Final = "it matches too, and the exact name decides alone"
+_UNSEEN: Final = "nobody knows the tool's risk category"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +158,19 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
-    """What the calls of one tool are judged by, beside its name.  `entry` points at it; there is no `tool` without one."""
+    """What the calls of one tool are judged by, beside its name.
+
+    `tool` is the entry with the strictest action of those that decide, and `entry` points at it; there is no `tool` without one.
+    `schema` is the first of the JSON Schemas for the arguments, as it stands in the policy.
+    """
 
     entry: str = ""
     tool: Tool | None = None
     checks: tuple[ReadyRule, ...] = ()
     approvals: tuple[ReadyRule, ...] = ()
-    shape: Shape | None = None
+    shapes: tuple[tuple[str, Shape], ...] = ()
     levies: tuple[Charge | Levy, ...] = ()
+    schema: dict[str, Any] | None = None
 
     @property
     def rules(self) -> tuple[ReadyRule, ...]:
@@ -164,11 +182,6 @@ class Grounds:
         """Whether a person is asked about every call, whatever its arguments."""
         by_action = self.tool is not None and self.tool.action == "require_approval"
         return by_action or any(not rule.conditions for rule in self.approvals)
-
-    @property
-    def schema(self) -> dict[str, Any] | None:
-        """The JSON Schema for the arguments as it stands in the policy."""
-        return None if self.tool is None or self.shape is None else self.tool.arguments
 
     @property
     def levied(self) -> tuple[tuple[str, tuple[Path, ...]], ...]:
@@ -184,7 +197,7 @@ class Grounds:
 def trace(policy: Policy, document: PolicyFile, call: ToolCall) -> Trace:
     """Judge a call and keep what was looked at; `policy` is what `document` was compiled to."""
     decision = evaluate(policy, call)
-    grounds = grounds_of(policy, document, call.name)
+    grounds = grounds_of(policy, document, call.name, call.category)
     arguments = call.arguments
     aliased = any(names_of(paths).alias_in(arguments) is not None for _, paths in grounds.named)
     dues = [None if aliased else each for each in due(grounds.levies, call)]
@@ -193,48 +206,35 @@ def trace(policy: Policy, document: PolicyFile, call: ToolCall) -> Trace:
     return Trace(
         tool=call.name,
         decision=decision,
-        names=tuple(_names(policy, call.name)),
+        names=tuple(_names(policy, call.name, call.category)),
         action=None if grounds.tool is None else grounds.tool.action,
         rules=tuple(_rule(rule, call) for rule in grounds.rules),
-        schema=None
-        if grounds.shape is None
-        else SchemaTrace(f"{grounds.entry}/arguments", grounds.shape.problem_in(arguments)),
+        schema=_schema(grounds, arguments),
         limits=limits,
         over=over,
         charges=() if over else decision.charges,
     )
 
 
-def grounds_of(policy: Policy, document: PolicyFile, name: str) -> Grounds:
+def grounds_of(policy: Policy, document: PolicyFile, name: str, category: Category | None = None) -> Grounds:
     """Collect what the calls of a tool are judged by; what no call of it ever meets is left out."""
     if any(pattern.matches(name) for pattern, _ in policy.hidden):
         return Grounds()
-    entry = policy.tools.find(name)
-    if entry is None:
-        if policy.default == "deny":
-            return Grounds()
-        entry = Entry("/default", Tool(), _common(document))
-    tool, place = entry.tool, entry.pointer
-    refuses = tool.action in {"deny", "hide"}
-    if refuses and isinstance(entry.ruling(), Decision):
-        return Grounds(place, tool)
-    # What the entry refuses on its own does not meet the rules of every tool.
-    common = NOTHING if refuses else entry.common
+    entries = deciding(policy, name, category)
+    if denied_unseen(policy, name, category, entries) or (not entries and policy.default == "deny"):
+        return Grounds()
+    entries = in_force(entries) or (Entry("/default", Tool(), _common(document)),)
+    first = entries[0]
+    if first.refuses and isinstance(first.ruling(), Decision):
+        return Grounds(first.pointer, first.tool)
     return Grounds(
-        place,
-        tool,
-        checks=(
-            *compile_rules("require", f"{place}/require", tool.require),
-            *common.require,
-            *compile_rules("deny_if", f"{place}/deny_if", tool.deny_if),
-            *common.deny_if,
-        ),
-        approvals=tuple(
-            compile_rule("approve_if", f"{place}/approve_if/{index}", rule.conditions, rule.reason)
-            for index, rule in enumerate(tool.approve_if)
-        ),
-        shape=entry.shape,
-        levies=(*own_levies(place, tool), *common.levies),
+        first.pointer,
+        first.tool,
+        checks=checks_of(entries),
+        approvals=approvals_of(entries),
+        shapes=shapes_of(entries),
+        levies=levies_of(entries),
+        schema=next((each.tool.arguments for each in entries if each.shape is not None), None),
     )
 
 
@@ -274,6 +274,12 @@ def _amount(amount: int | Decimal) -> str:
     return "one call" if amount == 1 else shown(amount)
 
 
+def _schema(grounds: Grounds, arguments: Mapping[str, object]) -> SchemaTrace | None:
+    """Show the first schema that has something against the arguments, else the first."""
+    looked_at = [SchemaTrace(place, shape.problem_in(arguments)) for place, shape in grounds.shapes]
+    return next((each for each in looked_at if each.problem), looked_at[0] if looked_at else None)
+
+
 def _rule(rule: ReadyRule, call: ToolCall) -> RuleTrace:
     alias = names_of(rule.paths).alias_in(call.arguments)
     return RuleTrace(
@@ -301,7 +307,7 @@ def _look(condition: ReadyCondition, place: Place, found: Found, call: ToolCall)
     return Look(place, found, _WORDS[answer], answer)
 
 
-def _names(policy: Policy, name: str) -> Iterator[NameTrace]:
+def _names(policy: Policy, name: str, category: Category | None) -> Iterator[NameTrace]:
     """Yield the names and patterns in the order in which they are looked at, and what else would match."""
     for pattern, decision in policy.hidden:
         matches = pattern.matches(name)
@@ -312,22 +318,47 @@ def _names(policy: Policy, name: str) -> Iterator[NameTrace]:
     exact = policy.tools.exact.get(name)
     if exact is not None:
         yield NameTrace(exact.pointer, name, "exact", matches=True, decides=True, why="the exact name decides alone")
-    first: NameTrace | None = None
-    rivals = [(pattern, entry.pointer) for pattern, entry in policy.tools.globs if pattern.matches(name)]
-    for pattern, entry in policy.tools.globs:
-        if exact is None and first is None and not pattern.matches(name):
-            yield NameTrace(entry.pointer, pattern.text, "glob", matches=False, decides=False)
-        elif exact is None and first is None:
-            first = NameTrace(entry.pointer, pattern.text, "glob", matches=True, decides=True)
-            yield replace(first, why=_why(*(rival for rival, _ in rivals[:2])))
-        elif pattern.matches(name):
-            winner = name if first is None else first.text
-            why = f"it matches too, and {shown(winner)} is more specific"
-            yield NameTrace(entry.pointer, pattern.text, "glob", matches=True, decides=False, why=why)
-    if exact is None and first is None:
+    entries = deciding(policy, name, category)
+    unseen = denied_unseen(policy, name, category, entries)
+    decide = set() if unseen else {entry.pointer for entry in entries}
+    yield from _globs(policy, name, decide, _UNSEEN if unseen else "`*` decides only where nothing else matches")
+    for known, entry in policy.categories.items():
+        if category is not None and known != category:
+            yield NameTrace(entry.pointer, f"@{known}", "category", matches=False, decides=False)
+            continue
+        why = _UNSEEN if category is None else "it is the tool's risk category"
+        decides = entry.pointer in decide
         yield NameTrace(
-            "/default", policy.default, "default", matches=True, decides=True, why="no name and no pattern matches"
+            entry.pointer,
+            f"@{known}",
+            "category",
+            matches=True,
+            decides=decides,
+            why=why if decides or unseen else _EXACT_ALONE,
         )
+    if unseen or not entries:
+        why = _UNSEEN if unseen else "no name and no pattern matches"
+        yield NameTrace("/default", policy.default, "default", matches=True, decides=True, why=why)
+
+
+def _globs(policy: Policy, name: str, decide: set[str], passed_over: str) -> Iterator[NameTrace]:
+    exact = name in policy.tools.exact
+    first: NameTrace | None = None
+    rivals = [pattern for pattern, _ in policy.tools.globs if pattern.matches(name)]
+    for pattern, entry in policy.tools.globs:
+        if not pattern.matches(name):
+            if not exact and first is None:
+                yield NameTrace(entry.pointer, pattern.text, "glob", matches=False, decides=False)
+        elif exact or first is not None:
+            winner = name if first is None else first.text
+            decides = entry.pointer in decide
+            why = f"it matches too, and {shown(winner)} is more specific"
+            yield NameTrace(entry.pointer, pattern.text, "glob", matches=True, decides=decides, why=why)
+        elif entry.pointer in decide:
+            first = NameTrace(entry.pointer, pattern.text, "glob", matches=True, decides=True)
+            yield replace(first, why=_why(*rivals[:2]))
+        else:
+            yield NameTrace(entry.pointer, pattern.text, "glob", matches=True, decides=False, why=passed_over)
 
 
 def _why(winner: Pattern, second: Pattern | None = None) -> str:

@@ -107,6 +107,8 @@ def _page(entry: InFlight, message: Message, rules: Rules, catalogue: Catalogue)
     listing, cursor = entry.extra or (lists.Listing(method), None)
     page = catalogue.read(message, listing, cursor, rules)
     shows = rules.shows
+    if method == "tools/list" and rules.needs_categories:
+        rules.see_tools((message.result or {}).get("tools"), [name for name, _ in page.changed])
     kept = [index for index, name in enumerate(page.names) if name is not None and shows(method, name)]
     line, cleaned = lists.write_page(message, page.sheet, kept)
     notes = _removed(lists.foreign_members(message.result or {}, method), entry)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mcpguard.policy.decision import Charge, Code, Verdict
     from mcpguard.protocol.wire import Id, Side
 
-    Command: TypeAlias = "Forward | Consult | Abandon | Replied | Settled | Answered | Note | Hold | Remember"
+    Command: TypeAlias = "Forward | Consult | Abandon | Replied | Settled | Listed | Answered | Note | Hold | Remember"
 
 
 class Forward:
@@ -96,6 +96,15 @@ class Settled:
     def __init__(self, ticket: InFlight, verdict: Verdict) -> None:
         self.ticket = ticket
         self.verdict = verdict
+
+
+class Listed:
+    """The server was asked for its tools, and what it has shown is known by now: these requests waited for that."""
+
+    __slots__ = ("tickets",)
+
+    def __init__(self, tickets: list[InFlight]) -> None:
+        self.tickets = tickets
 
 
 class Answered:

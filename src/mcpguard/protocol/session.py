@@ -28,6 +28,7 @@ from mcpguard.protocol.commands import (
     Replied,
 )
 from mcpguard.protocol.framing import Overlong
+from mcpguard.protocol.inquiry import Inquiry
 from mcpguard.protocol.lists import LISTED, LISTS, keep_subscriptions
 from mcpguard.protocol.plain import read_answer, read_call
 from mcpguard.protocol.probes import Probes
@@ -77,6 +78,12 @@ if TYPE_CHECKING:
         def permits_drift(self) -> bool:
             """Whether a tool may change during a session."""
 
+        needs_categories: bool
+        """Whether the policy has entries for risk categories."""
+
+        def see_tools(self, tools: object, changed: list[str]) -> None:
+            """Learn from a list of tools what can be done with each; `changed` names those whose definitions have changed."""
+
         def seal(self, ticket: InFlight, state: str | None) -> str:
             """Give the state under which the client may bring a request's next round; `state` is the server's own, if it gave one."""
 
@@ -111,8 +118,10 @@ class Session:
         self._asked = ServerRequests(max_in_flight)
         self._questions: dict[str, InFlight] = {}
         """The guard's own requests to the client, each about a request of the client's that waits for the answer."""
+        self._inquiry = Inquiry()
         self._parsed: dict[str, Any] | None = None
         """What the short way has read of the line that comes next."""
+        self._modern_version: object = None
         self._modern_capabilities: object = None
         """What the client's last request of the 2026-07-28 revision declared."""
         self._catalogue = Catalogue()
@@ -139,13 +148,18 @@ class Session:
     @property
     def deadline_ns(self) -> int | None:
         """When `tick` wants to be called; None: never."""
-        return self._probes.deadline_ns
+        dues = (self._probes.deadline_ns, self._inquiry.deadline_ns)
+        return min((due for due in dues if due is not None), default=None)
 
     def tick(self, now_ns: int) -> list[Command]:
         """Answer the probes that a server has left unanswered for too long."""
-        if self.deadline_ns is None or now_ns < self.deadline_ns:
-            return []
-        return self._speak_for_probes()
+        self._now_ns = now_ns
+        commands: list[Command] = []
+        if self._inquiry.deadline_ns is not None and now_ns >= self._inquiry.deadline_ns:
+            commands += self._inquiry.end()
+        if self._probes.deadline_ns is not None and now_ns >= self._probes.deadline_ns:
+            commands += self._speak_for_probes()
+        return commands
 
     def announce_lists(self) -> list[Command]:
         """Tell the client that what lists show may have changed, where it can hear that.
@@ -173,6 +187,7 @@ class Session:
                     commands.append(Abandon(entry))
                 entry.state = WITHDRAWN
         commands += self._asked.end()
+        self._inquiry.forget()
         for question_id in list(self._questions):
             commands += self.withdraw_question(question_id)
         self._requests.clear()
@@ -307,6 +322,11 @@ class Session:
             return []
         return [Forward(CLIENT, replies.cancelled(question_id, "it was answered elsewhere, or too late"))]
 
+    def inquire(self, ticket: InFlight) -> list[Command]:
+        """Ask the server for its tools on the guard's own account; `Listed` says when that is over, and gives the tickets back."""
+        meta = {VERSION_KEY: self._modern_version, CAPABILITIES_KEY: {}} if ticket.modern else None
+        return self._inquiry.begin(ticket, meta, self._now_ns)
+
     def withdraw_waiting(self) -> list[InFlight]:
         """Forget the client's requests that wait for a verdict, for nobody is there to be answered; give them."""
         waiting = [entry for entry in self._requests.values() if entry.state is WAITING]
@@ -436,6 +456,7 @@ class Session:
         if type(meta) is not dict or VERSION_KEY not in meta:
             return
         entry.modern = True
+        self._modern_version = meta[VERSION_KEY]
         entry.capabilities = self._modern_capabilities = meta.get(CAPABILITIES_KEY)
         info = meta.get(CLIENT_INFO_KEY)
         if self.client is None and type(info) is dict:
@@ -558,6 +579,8 @@ class Session:
     def _upstream_answer(self, message: Message) -> list[Command]:
         assert message.id is not None
         entry = self._requests.get(message.id)
+        if entry is None and self._inquiry.id is not None and message.id == self._inquiry.id:
+            return self._inquiry.read(message, self._rules, self._catalogue)
         if entry is None or entry.state is not SENT:
             if entry is not None:
                 self._forget_reserved(entry)

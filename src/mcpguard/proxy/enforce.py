@@ -33,19 +33,20 @@ from mcpguard.policy.evaluate import (
     visible_template,
 )
 from mcpguard.policy.rendering import render_arguments
-from mcpguard.protocol.commands import Note, Settled, Waiting
+from mcpguard.protocol.commands import WAITING, Note, Settled, Waiting
 from mcpguard.protocol.wire import CLIENT, printable
 from mcpguard.proxy.approval import ASKED_METHODS, Granted, Refused, Round, denied_because, describe
 from mcpguard.stores.audit import LogError, cut
 from mcpguard.stores.counters import CHARGED, Charged, CounterStore, Exhausted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from mcpguard.policy.decision import Charge, Code, Effect
+    from mcpguard.policy.decision import Category, Charge, Code, Effect
     from mcpguard.policy.evaluate import Policy
     from mcpguard.protocol.commands import Answered, Command, Consult, InFlight, Replied
     from mcpguard.proxy.approval import Approvals, Question
+    from mcpguard.proxy.categories import Categories
     from mcpguard.stores.audit import DecisionLog, Recorder
 
 ADMITTED: Final = Verdict(admitted=True)
@@ -71,6 +72,9 @@ class Parties(Protocol):
 
     client: dict[str, Any] | None
     server: dict[str, Any] | None
+
+    def inquire(self, ticket: InFlight) -> list[Command]:
+        """Ask the server for its tools, for a request that waits for that."""
 
 
 class Journal:
@@ -108,6 +112,10 @@ class Enforcer:
         self._policy = policy
         self._approvals = approvals
         self._journal = Journal()
+        self._categories: Categories | None = None
+        self._unlisted: set[str] = set()
+        self._awaiting_list: dict[int, Consult] = {}
+        self._know_categories()
         self._counters = counters
         self._clock = clock
         self._wall_clock = wall_clock
@@ -131,6 +139,7 @@ class Enforcer:
         self._journal = journal
         self._policy = policy
         self._admitted_grounds.clear()
+        self._know_categories()
         if self._recorder is not None:
             self._recorder.put_in_force(policy.digest)
         if self._approvals is None:
@@ -146,7 +155,7 @@ class Enforcer:
         """Whether the list that `method` gives may show the item of this name."""
         match method:
             case "tools/list":
-                return visible(self._policy, name)
+                return visible(self._policy, name, self._category_of(name))
             case "prompts/list":
                 return visible_prompt(self._policy, name)
             case "resources/templates/list":
@@ -176,9 +185,14 @@ class Enforcer:
         """Admit a tool call that nothing stands against, and charge it; False has done nothing: `consult` has the say."""
         policy = self._policy
         try:
-            decision = policy.memo.get(ticket.subject)
+            category = None
+            if self.needs_categories:
+                category = self._category_of(ticket.subject)
+                if category is None and self._is_unlisted(ticket.subject):
+                    return False
+            decision = policy.memo.get((ticket.subject, category) if self.needs_categories else ticket.subject)
             if type(decision) is not Decision:
-                decision = evaluate(policy, ToolCall(ticket.subject, arguments, self._resolve))
+                decision = evaluate(policy, ToolCall(ticket.subject, arguments, self._resolve, category))
             if decision.effect != "allow":
                 return False
             charges = decision.charges
@@ -209,6 +223,9 @@ class Enforcer:
         ticket.decision = self._decisions
         ticket.decided_ns = now_ns = self._clock()
         try:
+            if request.kind == "tool" and request.fault is None and self._is_unlisted(request.subject):
+                self._awaiting_list[id(ticket)] = request
+                return Waiting(self._parties.inquire(ticket))
             decision, verdict = self._discharge(request, self._decide(request), now_ns)
             if isinstance(verdict, Waiting):
                 return verdict
@@ -263,6 +280,49 @@ class Enforcer:
         if granted is not None and approvals is not None:
             request.ticket.approval = approvals.use_up(granted)
         return decision, ADMITTED
+
+    # Categories of tools
+
+    def _know_categories(self) -> None:
+        self.needs_categories = bool(self._policy.categories)
+        """Whether the policy has entries for risk categories."""
+        if self.needs_categories and self._categories is None:
+            # Only where they are asked for: to say what a tool can do takes its words.
+            from mcpguard.proxy.categories import Categories
+
+            self._categories = Categories()
+
+    def _category_of(self, tool: str) -> Category | None:
+        return self._categories.of(tool) if self._categories is not None else None
+
+    def _is_unlisted(self, tool: str) -> bool:
+        """Whether the server has to be asked for a tool before it can be judged: it was not yet, and no list has shown it."""
+        return (
+            self.needs_categories
+            and self._categories is not None
+            and not self._categories.has_seen(tool)
+            and tool not in self._unlisted
+            and tool not in self._policy.tools.exact
+        )
+
+    def see_tools(self, tools: object, changed: Collection[str]) -> None:
+        """Learn from a list of tools what can be done with each; `changed` names those whose definitions have changed."""
+        if self._categories is not None and isinstance(tools, list):
+            self._categories.see(tools, changed)
+
+    def listed(self, tickets: list[InFlight], journal: Journal) -> list[Command]:
+        """The server was asked for its tools: what waited for that is judged, whether a list shows its tool now or not."""
+        commands: list[Command] = []
+        for ticket in tickets:
+            request = self._awaiting_list.pop(id(ticket), None)
+            if request is None:
+                continue
+            if len(self._unlisted) >= _MAX_REMEMBERED:
+                self._unlisted.clear()
+            self._unlisted.add(request.subject)
+            if ticket.state is WAITING:
+                commands += self._again(request, journal)
+        return commands
 
     # Asking persons
 
@@ -322,6 +382,7 @@ class Enforcer:
     def abandon(self, ticket: InFlight, journal: Journal) -> list[Command]:
         """A request that may wait for a person is gone."""
         self._journal = journal
+        self._awaiting_list.pop(id(ticket), None)
         return [] if self._approvals is None else self._approvals.withdraw(ticket, self._clock())
 
     @property
@@ -402,10 +463,13 @@ class Enforcer:
             return self._concealing(request) or _fault(*request.fault)
         match request.kind:
             case "tool":
-                ruling = decide(self._policy, request.subject)
+                category = self._category_of(request.subject)
+                ruling = decide(self._policy, request.subject, category)
                 if type(ruling) is Decision:
                     return ruling
-                return evaluate(self._policy, ToolCall(request.subject, request.arguments or {}, self._resolve))
+                return evaluate(
+                    self._policy, ToolCall(request.subject, request.arguments or {}, self._resolve, category)
+                )
             case "resource" | "prompt":
                 return evaluate(self._policy, _use(request))
             case "server_request":
@@ -419,7 +483,7 @@ class Enforcer:
         A template is not hidden by its own name: one of which nothing may be read is not shown.
         """
         if request.kind == "tool":
-            ruling = decide(self._policy, request.subject)
+            ruling = decide(self._policy, request.subject, self._category_of(request.subject))
             return ruling if isinstance(ruling, Decision) and ruling.effect == "hide" else None
         if request.kind not in ("resource", "prompt"):
             return None

@@ -15,6 +15,7 @@ from mcpguard.protocol.commands import (
     Answered,
     Consult,
     Forward,
+    Listed,
     Note,
     Remember,
     Replied,
@@ -342,6 +343,8 @@ class Relay:
                 self._settle(command.ticket, command.verdict, batch)  # type: ignore[union-attr]
             elif kind is Replied and self._enforcer is not None and self._journal is not None:
                 self._collect(self._enforcer.replied(command, self._journal), batch)  # type: ignore[arg-type]
+            elif kind is Listed and self._enforcer is not None and self._journal is not None:
+                self._collect(self._enforcer.listed(command.tickets, self._journal), batch)  # type: ignore[union-attr]
             elif kind is Abandon:
                 if self._enforcer is not None and self._journal is not None:
                     self._collect(self._enforcer.abandon(command.ticket, self._journal), batch)  # type: ignore[union-attr]

@@ -1,0 +1,210 @@
+"""Lists what a live server offers: what each tool can do at worst, and what a policy would make of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from mcpguard.cli.classify import new_console, print_risks, print_table, risk_as_json
+from mcpguard.errors import ExitCode, PolicyError
+from mcpguard.inventory.check import category_of
+from mcpguard.inventory.risk import classify
+from mcpguard.policy.decision import PromptUse, ResourceUse, TemplateUse
+from mcpguard.policy.standing import Standing, standing_of, standing_of_tool
+from mcpguard.stores.files import load_policy
+from mcpguard.stores.text import printable
+
+if TYPE_CHECKING:
+    from mcpguard.inventory.tools import Tool
+    from mcpguard.proxy.probe import Offer
+    from mcpguard.stores.files import LoadedPolicy
+
+DEFAULT_TIMEOUT_S: Final = 60.0
+LONGEST_TIMEOUT_S: Final = 3600.0
+_ONLY_READ: Final = {"category": "read", "severity": "low"}
+_EVIDENCE: Final = {
+    "resource": "resources are only read",
+    "template": "resources are only read",
+    "prompt": "a prompt is a text for the model, and changes nothing",
+}
+
+
+@click.command(options_metavar="[--policy FILE] [--save LIST.json] [--json]")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARG]...")
+@click.option(
+    "--policy",
+    "policy_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Say what FILE makes of everything.",
+)
+@click.option(
+    "--save",
+    metavar="LIST.json",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the list of tools to LIST.json, for `classify`, `check --tools` and `explain --tools`.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="SECONDS",
+    type=click.FloatRange(0, LONGEST_TIMEOUT_S, min_open=True),
+    default=DEFAULT_TIMEOUT_S,
+    help="How long the server has for all its answers.  Default: 60.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def scan(
+    command: tuple[str, ...], policy_file: Path | None, save: Path | None, timeout_s: float, *, as_json: bool
+) -> None:
+    """List what a server offers, and what each tool can do at worst.
+
+    Starts the server with your environment, asks it for its tools, resources and prompts, and ends it with everything it has
+    started. No tool is called. With --policy it says of everything whether it would be callable, limited, denied, hidden, or
+    in need of approval. Exits with 1 if the server does not give its tools in time, with 127 if there is no such command, 126 if
+    it cannot be executed, and with 3 if the policy cannot be used.
+    """
+    loaded = None if policy_file is None else _loaded(policy_file)
+    if save is not None and not save.absolute().parent.is_dir():
+        raise click.UsageError(f"--save: there is no directory {printable(str(save.absolute().parent))}.")
+    from mcpguard.proxy.probe import ask_for_all
+
+    _tell(f"starting {printable(command[0])}")
+    offer = ask_for_all(command, timeout_s, _tell)
+    for missing in offer.unanswered:
+        _tell(missing)
+    if save is not None:
+        _save(save, offer)
+        _tell(f"wrote {_counted(len(offer.tools), 'tool')} to {printable(str(save))}")
+    if as_json:
+        click.echo(json.dumps(_as_json(offer, loaded), indent=2))
+    else:
+        _print(offer, loaded)
+
+
+def _tell(message: str) -> None:
+    click.echo(f"mcpguard: {message}", err=True)
+
+
+def _loaded(path: Path) -> LoadedPolicy:
+    try:
+        return load_policy(path)
+    except PolicyError as error:
+        for finding in error.findings:
+            click.echo(str(finding), err=True)
+        raise click.exceptions.Exit(ExitCode.POLICY) from None
+
+
+def _save(path: Path, offer: Offer) -> None:
+    """Write the list beside its place first: what was there stays whole if that fails."""
+    try:
+        with NamedTemporaryFile("w", encoding="utf-8", dir=path.absolute().parent, delete=False) as file:
+            try:
+                json.dump({"tools": list(offer.tool_list)}, file, indent=2)
+                file.write("\n")
+                file.close()
+                Path(file.name).chmod(0o666 & ~_umask())
+                Path(file.name).replace(path)
+            except OSError:
+                with suppress(OSError):
+                    Path(file.name).unlink()
+                raise
+    except OSError as error:
+        raise click.ClickException(f"{printable(str(path))} cannot be written: {error.strerror}") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _tool_standing(loaded: LoadedPolicy, tool: Tool) -> Standing:
+    return standing_of_tool(loaded.policy, loaded.document, tool.name, category_of(loaded.policy, tool))
+
+
+def _as_json(offer: Offer, loaded: LoadedPolicy | None) -> dict[str, object]:
+    tools = [
+        risk_as_json(tool, classify(tool))
+        | ({} if loaded is None else {"policy": _standing_as_json(_tool_standing(loaded, tool))})
+        for tool in offer.tools
+    ]
+
+    def listed(kind: str, items: Iterable[tuple[dict[str, str], Standing | None]]) -> list[dict[str, object]]:
+        return [
+            {**name, **_ONLY_READ, "evidence": [_EVIDENCE[kind]]}
+            | ({} if standing is None else {"policy": _standing_as_json(standing)})
+            for name, standing in items
+        ]
+
+    return {
+        "tools": tools,
+        "resources": listed(
+            "resource",
+            (({"uri": uri, "name": name}, _use(loaded, ResourceUse(uri))) for uri, name in offer.resources),
+        ),
+        "resourceTemplates": listed(
+            "template",
+            (({"uriTemplate": uri, "name": name}, _use(loaded, TemplateUse(uri))) for uri, name in offer.templates),
+        ),
+        "prompts": listed("prompt", (({"name": name}, _use(loaded, PromptUse(name))) for name in offer.prompts)),
+        "unanswered": list(offer.unanswered),
+    }
+
+
+def _use(loaded: LoadedPolicy | None, use: ResourceUse | TemplateUse | PromptUse) -> Standing | None:
+    return None if loaded is None else standing_of(loaded.policy, use)
+
+
+def _standing_as_json(standing: Standing) -> dict[str, object]:
+    return {
+        "state": standing.state,
+        "entry": standing.entry,
+        "visible": standing.visible,
+        "reason": standing.reason,
+        "rules": standing.rules,
+        "asks": standing.asks,
+        "limits": standing.limits,
+    }
+
+
+def _print(offer: Offer, loaded: LoadedPolicy | None) -> None:
+    console = new_console()
+    cells = None if loaded is None else ("policy", [_cell(_tool_standing(loaded, tool)) for tool in offer.tools])
+    print_risks(console, offer.tools, [classify(tool) for tool in offer.tools], cells)
+    others = [*_others(offer, loaded)]
+    if others:
+        console.print()
+        head = ["offers", "category", "severity", *(("policy",) if loaded is not None else ()), "kind"]
+        print_table(console, head, others)
+
+
+def _others(offer: Offer, loaded: LoadedPolicy | None) -> Iterator[Sequence[str]]:
+    uses: list[tuple[str, ResourceUse | TemplateUse | PromptUse, str]] = [
+        *((uri, ResourceUse(uri), "resource") for uri, _ in offer.resources),
+        *((uri, TemplateUse(uri), "resource template") for uri, _ in offer.templates),
+        *((name, PromptUse(name), "prompt") for name in offer.prompts),
+    ]
+    for name, use, kind in uses:
+        standing = _use(loaded, use)
+        yield (printable(name), "read", "low", *(() if standing is None else (printable(_cell(standing)),)), kind)
+
+
+def _cell(standing: Standing) -> str:
+    """Say what a policy does with something, in a few words: `limited (1 rule, 2 limits)`."""
+    counts = [
+        _counted(count, noun)
+        for count, noun in ((standing.rules, "rule"), (standing.asks, "approval rule"), (standing.limits, "limit"))
+        if count
+    ]
+    return f"{standing.state} ({', '.join(counts)})" if counts else standing.state
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
