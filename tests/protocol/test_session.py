@@ -156,6 +156,7 @@ def test_governed_requests_are_judged_by_what_they_name(said: Json, kind: str, s
         pytest.param(request(1, "resources/read"), id="no URI"),
         pytest.param(request(1, "resources/subscribe", uri=["x"]), id="the URI is a list"),
         pytest.param(request(1, "prompts/get", name={}), id="the prompt is an object"),
+        pytest.param(request(1, "prompts/get", name="x", arguments=[]), id="the arguments of a prompt are a list"),
         pytest.param(request(1, "completion/complete"), id="no reference"),
         pytest.param(request(1, "completion/complete", ref={"type": "ref/prompt"}), id="nothing referred to"),
         pytest.param(

@@ -1300,13 +1300,24 @@ def test_resources_and_prompts_are_asked_about(era: Era, method: str, params: Js
     call = run.attempt_of(method, **params)
     assert (call.outcome, run.server_got) == ("asked", [])
     assert f'{method.partition("s/")[0]} "x:1"\n' in call.form["message"]
-    assert "arguments" not in call.form["message"]
+    assert ("arguments" in call.form["message"]) == ("arguments" in params)
     call.accept()
     assert call.outcome == "ran"
     assert run.server_got[0]["method"] == method
     other = run.attempt_of(method, **params)
     other.accept("deny")
     assert other.outcome == "approval_denied"
+    assert len(run.server_got) == 1
+
+
+def test_an_approval_of_a_prompt_is_for_its_arguments(era: Era) -> None:
+    run = Run({"prompts": {"*": {"action": "require_approval"}}}, era=era)
+    first = run.attempt_of("prompts/get", name="p", arguments={"topic": "milk"})
+    assert '"topic": "milk"' in first.form["message"]
+    first.accept()
+    assert first.outcome == "ran"
+    other = run.attempt_of("prompts/get", name="p", arguments={"topic": "rm -rf"})
+    assert other.outcome == "asked"
     assert len(run.server_got) == 1
 
 

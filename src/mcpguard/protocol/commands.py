@@ -61,7 +61,7 @@ class Retry:
 
 
 class Abandon:
-    """The client withdrew a request that is still being judged: stop asking; resolve its ticket all the same."""
+    """A request that is still being judged was withdrawn by its client, or its server is gone: stop asking; resolve its ticket all the same."""
 
     __slots__ = ("ticket",)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mcpguard.protocol.wire import Id
 
     Subject: TypeAlias = tuple[str, str, dict[str, Any] | None]
-    """What is asked for: its kind (tool, resource, prompt), its name or URI, and the arguments of a tool."""
+    """What is asked for: its kind (tool, resource, prompt), its name or URI, and the arguments of a tool or prompt."""
 
 
 def _tool(params: dict[str, Any]) -> Subject:
@@ -41,7 +41,10 @@ def _prompt(params: dict[str, Any]) -> Subject:
     name = params.get("name")
     if type(name) is not str:
         raise Malformed("`name` of a prompt must be a string")
-    return "prompt", name, None
+    arguments = params.get("arguments")
+    if arguments is not None and type(arguments) is not dict:
+        raise Malformed("`arguments` of a prompt must be an object")
+    return "prompt", name, arguments or {}
 
 
 def _completion(params: dict[str, Any]) -> Subject:

@@ -548,7 +548,7 @@ def _form(question: Question, terms: ApprovalTerms) -> dict[str, Any] | None:
         return None
     reasons = "\n".join(f"- {visible_text(f'{each.message} ({each.rule})')}" for each in question.reasons)
     what = f"{request.kind} {subject}"
-    if request.kind == "tool":
+    if request.kind != "resource":
         what += f"\narguments: {arguments}"
     message = f"mcpguard: may this call pass?\n\n{what}\n\nA person is asked because:\n{reasons}"
     choices = [DENY, ALLOW_ONCE]
