@@ -1,7 +1,8 @@
 """Measures how well tools are told apart by their risk, and remakes the weights that help with it.
 
-    python benchmarks/risk.py DATA            print the figures: servers are held out whole, and each counts the same
-    python benchmarks/risk.py DATA --write    fit the weights to all of DATA and write them into the package
+    python benchmarks/risk.py DATA                print the figures: servers are held out whole, and each counts the same
+    python benchmarks/risk.py DATA --repeats 5    and how well that holds on servers of which nothing is known (minutes)
+    python benchmarks/risk.py DATA --write        fit the weights to all of DATA and write them into the package
 
 DATA has one JSON object on each line: `server`, `name`, `description`, `inputSchema`, `annotations`, and a label: `category`, else
 `derived` unless that is `write?`.  What has no label is not used.
@@ -10,25 +11,32 @@ DATA has one JSON object on each line: `server`, `name`, `description`, `inputSc
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
-from risk_fit import Row, fit
+from risk_examples import (
+    COST_OF_A_WRONG_READ,
+    FEWEST_SERVERS,
+    THRESHOLDS,
+    Answer,
+    Example,
+    answer,
+    cost,
+    fit_examples,
+    folds_of,
+    read_examples,
+    read_or_not,
+)
+from risk_nested import FOLDS, nested
 
-from mcpguard.inventory.risk import Category, Risk, classify, heed_hints, judge
-from mcpguard.inventory.signs import Signs, signs_of
-from mcpguard.inventory.tools import Tool
+from mcpguard.inventory.risk import TOO_LIKELY, Category, classify, heed_hints
 from mcpguard.inventory.weights import WEIGHTS_FILE
 
-FOLDS = 10
 CATEGORIES: tuple[Category, ...] = ("read", "write", "execute", "destructive", "financial")
-SMALLEST_WEIGHT = 0.05
 HEAD = """\
 # How much each sign of a tool speaks for one that changes something (above 0) or one that only reads (below 0).
 # One sign on each line, its weight before it; the line without a sign is what every tool starts with.
@@ -38,25 +46,6 @@ HEAD = """\
 # Made by `python benchmarks/risk.py DATA --write`: logistic regression on the labels of {rows} tools of {servers} servers, hints
 # left out, servers weighed by the square root of their size; signs that fewer than {fewest} servers have are left out.
 """
-FEWEST_SERVERS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One labelled tool."""
-
-    server: str
-    label: str
-    tool: Tool
-    signs: Signs
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is said about an example."""
-
-    example: Example
-    risk: Risk
 
 
 def main() -> int:
@@ -78,6 +67,9 @@ def main() -> int:
         default="",
         help="comma-separated servers to measure, by weights learned from the others",
     )
+    parser.add_argument(
+        "--repeats", type=int, default=0, metavar="N", help="also measure with a threshold and words of other servers"
+    )
     parser.add_argument("--errors", action="store_true", help="list what is judged otherwise than it is labelled")
     given = parser.parse_args()
     examples = list(read_examples(given.data))
@@ -91,30 +83,17 @@ def main() -> int:
         answers = [answer(each, learned) for each in examples if each.server in chosen]
     else:
         without = set(given.without.split(","))
-        answers = list(cross_validated([each for each in examples if each.server not in without]))
+        examples = [each for each in examples if each.server not in without]
+        answers = [answer(each, weights) for held_out, _, weights in folds_of(examples, FOLDS) for each in held_out]
     print_figures(answers)
+    print_curve(answers)
+    if given.repeats:
+        print()
+        for line in nested(examples, given.repeats):
+            print(line)
     if given.errors:
         print_errors(answers)
     return 0
-
-
-def read_examples(path: Path) -> Iterator[Example]:
-    """Read the labelled tools of a file."""
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            label = row["category"] or (row["derived"] if row["derived"] != "write?" else None)
-            if label:
-                hints = row["annotations"] or {}
-                tool = Tool(row["name"], row["description"] or "", row["inputSchema"] or {}, annotations=hints)
-                yield Example(row["server"], label, tool, signs_of(tool))
-
-
-def fit_examples(examples: Iterable[Example]) -> dict[str, float]:
-    """Learn weights from examples."""
-    rows = [Row(each.signs.features, each.label != "read", each.server) for each in examples]
-    weights = {name: round(weight, 2) for name, weight in fit(rows, fewest_groups=FEWEST_SERVERS).items()}
-    return {name: weight for name, weight in weights.items() if not name or abs(weight) >= SMALLEST_WEIGHT}
 
 
 def write_weights(examples: Sequence[Example], path: Path) -> None:
@@ -126,19 +105,15 @@ def write_weights(examples: Sequence[Example], path: Path) -> None:
     print(f"{path}: {len(weights)} weights")
 
 
-def cross_validated(examples: Sequence[Example]) -> Iterator[Answer]:
-    """Judge every example by weights that were learned from other servers."""
-    for fold in range(FOLDS):
-        held_out = {each.server for each in examples if _fold(each.server) == fold}
-        learned = fit_examples([each for each in examples if each.server not in held_out])
-        yield from (answer(each, learned) for each in examples if each.server in held_out)
-
-
-def answer(example: Example, weights: Mapping[str, float], *, hints: bool = False) -> Answer:
-    """Judge an example as `classify` does, by other weights."""
-    tool = example.tool if hints else replace(example.tool, annotations={})
-    score = sum((weights.get(feature, 0.0) for feature in example.signs.features), weights[""])
-    return Answer(example, judge(tool, example.signs, score, weights))
+def print_curve(answers: Sequence[Answer]) -> None:
+    """Print what other thresholds give."""
+    print("\nother thresholds, without hints and labels `financial`")
+    print(f"{'threshold':>10}{'accuracy':>10}{'called read':>13}{'of':>6}{'share':>9}{'cost':>9}")
+    for threshold in THRESHOLDS:
+        accuracy, wrong, changing = read_or_not(answers, threshold)
+        share, costs = wrong / max(1, changing), cost(answers, threshold)
+        print(f"{threshold:10}{accuracy:10.4f}{wrong:13}{changing:6}{share:9.4f}{costs:9.2f}")
+    print(f"a wrong `read` costs {COST_OF_A_WRONG_READ} times any other; in force: {TOO_LIKELY}")
 
 
 def print_figures(answers: Sequence[Answer]) -> None:
@@ -194,11 +169,7 @@ def print_errors(answers: Sequence[Answer]) -> None:
 
 
 def _with_hints(given: Answer) -> Answer:
-    return Answer(given.example, heed_hints(given.risk, given.example.tool.annotations))
-
-
-def _fold(server: str) -> int:
-    return int(hashlib.sha256(server.encode()).hexdigest(), 16) % FOLDS
+    return replace(given, risk=heed_hints(given.risk, given.example.tool.annotations))
 
 
 def _accuracy(answers: Sequence[Answer]) -> float:

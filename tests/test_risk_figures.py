@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mcpguard.inventory.risk import classify
+from mcpguard.inventory.tools import Tool
+from mcpguard.inventory.words import OBJECTS, PERHAPS, VERBS
 
 ROOT = Path(__file__).parent.parent
 LABELS = {"list": "read", "get": "read", "create": "write", "update": "destructive", "delete": "destructive", "run": "execute", "pay": "financial"}  # fmt: skip
@@ -58,6 +63,31 @@ def test_the_figures_are_means_of_servers_without_and_with_hints(data: str) -> N
     table = [line.split() for line in lines]
     assert ["write", "0", "24", "0", "0", "0"] in table
     assert ["destructive", "0", "24", "0", "24", "0"] in table
+
+
+def test_other_thresholds_and_what_they_cost_are_shown(data: str) -> None:
+    lines = [line.split() for line in measure(data).splitlines()]
+    assert ["threshold", "accuracy", "called", "read", "of", "share", "cost"] in lines
+    assert ["0.5", "1.0000", "0", "96", "0.0000", "0.00"] in lines
+
+
+def test_threshold_and_words_can_be_those_of_other_servers(data: str) -> None:
+    figures = {line[:54].strip(): line[54:].split() for line in measure(data, "--repeats", "1").splitlines()}
+    assert figures["not read, called read, without `financial`: mean"] == ["0.0000", "0.0000"]
+    assert figures[""][-5:] == ["all", "words", "words", "struck", "out"]
+
+
+def test_struck_words_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    only = importlib.import_module("risk_nested").only
+    before = dict(VERBS), dict(PERHAPS), dict(OBJECTS)
+    with only({"get"}, set()):
+        assert "get" in VERBS
+        assert "delete" not in VERBS
+        assert not OBJECTS
+        assert classify(Tool("delete_it")).category == "write"
+    assert before == (VERBS, PERHAPS, OBJECTS)
+    assert classify(Tool("delete_it")).category == "destructive"
 
 
 def test_errors_are_listed_and_servers_can_be_chosen(data: str) -> None:

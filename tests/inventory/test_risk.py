@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from mcpguard.inventory.risk import Category, Severity, classify, severity_of
+from mcpguard.inventory.risk import Category, Severity, classify, judge, severity_of
+from mcpguard.inventory.signs import signs_of
 from mcpguard.inventory.tools import Tool
 from mcpguard.inventory.weights import WEIGHTS_FILE, load_weights
 
@@ -30,6 +31,12 @@ NAMES: dict[str, Category] = {
     "list_deleted_items": "read",
     "billing_quota_check": "read",
     "acme_bucket_list": "read",
+    "resolve_library_id": "read",
+    "resolve_support_case": "write",
+    "select_option": "write",
+    "download_model": "write",
+    "ask_assistant": "write",
+    "range_format": "write",
     "copy_image_set": "write",
     "post_message": "write",
     "upload_file": "write",
@@ -53,6 +60,10 @@ NAMES: dict[str, Category] = {
     "json_arrpop": "destructive",
     "search_then_purge": "destructive",
     "reset": "destructive",
+    "cancel_import": "destructive",
+    "detach_policy": "destructive",
+    "unprotect_branch": "destructive",
+    "disable_user": "destructive",
     "send_payment": "financial",
     "create_refund": "financial",
     "transfer_funds": "financial",
@@ -104,6 +115,15 @@ def test_letters_that_look_like_others_are_read_as_those() -> None:
         pytest.param(tool("archive", "Not destructive: move a note."), "write", '"archive"', id="that denies it"),
         pytest.param(tool("fetch_page", "Does not delete anything."), "read", '"fetch"', id="with a denied verb"),
         pytest.param(tool("manage_user", "Manages users."), "destructive", "manage", id="that leaves it open"),
+        pytest.param(tool("tables", "Table lifecycle."), "destructive", "lifecycle", id="that says it in a noun"),
+        pytest.param(
+            tool("retire", "Retire it: its notes will be deleted."), "destructive", "will be deleted", id="of a loss"
+        ),
+        pytest.param(tool("rows", "Cannot contain any destructive words."), "write", "its words", id="of no loss"),
+        pytest.param(tool("download_model", "Get the address of a model."), "read", '"get"', id="of a doubtful verb"),
+        pytest.param(
+            tool("model", "Fetch and import a model."), "write", '"import", too', id="with a verb that is joined"
+        ),
         pytest.param(tool("run_query", "Run a PromQL query."), "read", "promql", id="of a language that only reads"),
         pytest.param(tool("run_query", "Runs a query."), "execute", '"run"', id="of no language"),
         pytest.param(
@@ -159,6 +179,18 @@ def test_a_description_tells(given: Tool, category: Category, quoted: str) -> No
         ),
         pytest.param(
             tool("write_note", command=TEXT), "write", 'the name says "write"', id="commands of a plain name"
+        ),
+        pytest.param(
+            tool("image", "Check an image.", create_rule={"type": "boolean"}),
+            "write",
+            'the argument "create_rule" is rarely one',
+            id="one that does something",
+        ),
+        pytest.param(
+            tool("report", "Show a report.", overwrite=TEXT), "write", 'the argument "overwrite" is rarely', id="one that insists"
+        ),
+        pytest.param(
+            tool("notes", "Show notes.", operation=TEXT), "write", '"operation" chooses what is done', id="actions of no list"
         ),
     ],
 )  # fmt: skip
@@ -283,6 +315,22 @@ def test_a_thousand_tools_take_no_time_to_speak_of() -> None:
     for each in tools:
         classify(each)
     assert process_time() - start < 10
+
+
+def test_what_is_said_to_speak_for_a_change_stands_in_the_tool() -> None:
+    risk = classify(tool("download_model", "Download and import a model."))
+    assert risk.category == "write"
+    assert risk.evidence[:2] == (
+        'the name says "download", which may do more than read',
+        'the description says "import", too',
+    )
+
+
+def test_the_threshold_decides() -> None:
+    given = tool("things", "The things of a place.")
+    signs = signs_of(given)
+    categories = [judge(given, signs, 0.0, {}, too_likely).category for too_likely in (0.4, 0.6)]
+    assert categories == ["write", "read"]
 
 
 def test_the_classifier_is_light_to_import() -> None:

@@ -15,8 +15,15 @@ _CHOOSING: Final = frozenset(
     "action actions operation operations op command cmd method verb subcommand mutation".split()
 )
 _WRAPPING: Final = frozenset("params input request args arguments options payload body".split())
+_ACTING: Final = frozenset("action actions operation operations op".split())
 _PLACES: Final = frozenset("path dir directory file folder filename filepath".split())
 _WRITTEN: Final = frozenset("output out save destination dest download local target".split())
+_INSISTING: Final = frozenset(
+    "force confirm confirmed confirmation overwrite dry_run body payload data content contents".split()
+)
+_DOING: Final = frozenset(
+    "create delete remove update overwrite save write initiate trigger apply fix force send publish execute run install commit".split()
+)
 _METHODS: Final[dict[str, Category]] = {
     "get": "read", "head": "read", "options": "read", "trace": "read", "post": "write", "put": "write", "patch": "write",
     "delete": "destructive", "connect": "execute",
@@ -87,6 +94,23 @@ def free_text_in(schema: Mapping[str, object]) -> FreeText | None:
         if language and better and _is_text(each) and not _values_of(each, schema):
             best = FreeText(name, language)
     return best
+
+
+def unlisted_in(schema: Mapping[str, object]) -> str:
+    """Name an argument that chooses an action of which no list is given; empty if there is none."""
+    for name, each in _arguments(schema):
+        if name.rpartition(".")[2].lower() in _ACTING and _is_text(each) and not _values_of(each, schema):
+            return name
+    return ""
+
+
+def insisting_in(schema: Mapping[str, object]) -> str:
+    """Name an argument that a tool hardly has if it only reads (`force`, `dry_run`, `body`); empty if there is none."""
+    for name, each in _arguments(schema):
+        words = words_of(name)
+        if "_".join(words) in _INSISTING or (words and words[0] in _DOING and each.get("type") == "boolean"):
+            return name
+    return ""
 
 
 def output_in(schema: Mapping[str, object]) -> str:

@@ -12,14 +12,26 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from mcpguard.inventory.signs import Signs, base_of, in_words, signs_of
 from mcpguard.inventory.weights import load_weights
-from mcpguard.inventory.words import GENERAL, PERHAPS, QUERIES, RANK, VERBS, NameReading, read_name
+from mcpguard.inventory.words import DOUBTFUL, GENERAL, PERHAPS, QUERIES, RANK, VERBS, NameReading, read_name
 from mcpguard.policy.decision import Category
 
 if TYPE_CHECKING:
     from mcpguard.inventory.actions import Choice
     from mcpguard.inventory.tools import Tool
 
-__all__ = ["Category", "Opinion", "Risk", "Severity", "classify", "heed_hints", "judge", "opinion_of", "severity_of"]
+__all__ = [
+    "Category",
+    "Opinion",
+    "Risk",
+    "Severity",
+    "TOO_LIKELY",
+    "classify",
+    "heed_hints",
+    "judge",
+    "likelihood",
+    "opinion_of",
+    "severity_of",
+]
 
 Severity: TypeAlias = Literal["low", "medium", "high", "critical"]
 Opinion: TypeAlias = Literal["reads", "seems to read", "open", "seems to change", "changes"]
@@ -32,14 +44,19 @@ _SEVERITIES: Final[dict[Category, Severity]] = {
     "financial": "critical",
 }
 
-# How likely the weights have to make it that a tool changes something before it counts as one that does.  A wrong `read` is the
-# mistake that costs most, so the less the words have settled, the less doubt is enough.
-_TOO_LIKELY: Final[dict[Opinion, float]] = {
-    "reads": 0.9,
-    "seems to read": 0.6,
-    "open": 0.12,
-    "seems to change": 0.08,
-    "changes": -1.0,
+TOO_LIKELY: Final = 0.07
+"""How likely it has to be that a tool changes something before it counts as one that does.
+
+A wrong `read` is counted as twenty other errors; `make risk` shows what other thresholds would cost.
+"""
+
+# What the rules say, as a step on the scale of the weights.  Round figures, set by hand: only `TOO_LIKELY` is tuned.
+_LEANINGS: Final[dict[Opinion, float]] = {
+    "reads": -6.0,
+    "seems to read": -3.0,
+    "open": 0.0,
+    "seems to change": 1.0,
+    "changes": 30.0,
 }
 _COIN: Final = 0.5
 _WORTH_TELLING: Final = 0.15
@@ -81,11 +98,11 @@ def severity_of(category: Category) -> Severity:
     return _SEVERITIES[category]
 
 
-def judge(tool: Tool, signs: Signs, score: float, weights: Mapping[str, float]) -> Risk:
+def judge(tool: Tool, signs: Signs, score: float, weights: Mapping[str, float], too_likely: float = TOO_LIKELY) -> Risk:
     """Judge a tool by its signs and by the sum of their weights, which is above 0 if it rather changes something."""
-    likely = 1 / (1 + math.exp(-max(-30.0, min(30.0, score))))
     opinion = opinion_of(signs)
-    if likely > _TOO_LIKELY[opinion]:
+    likely = likelihood(score, opinion)
+    if likely > too_likely:
         claims = sorted(_claims(signs, opinion), key=lambda claim: -RANK[claim.category])
         evidence = [claim.why for claim in claims]
         if opinion != "changes" or not claims:
@@ -108,9 +125,14 @@ def judge(tool: Tool, signs: Signs, score: float, weights: Mapping[str, float]) 
     return heed_hints(_with_title(risk, tool), tool.annotations)
 
 
+def likelihood(score: float, opinion: Opinion) -> float:
+    """Say how likely it is that a tool changes something, by its weights and by what the rules make of it."""
+    return 1 / (1 + math.exp(-max(-30.0, min(30.0, score + _LEANINGS[opinion]))))
+
+
 def opinion_of(signs: Signs) -> Opinion:
     """Say what the rules make of the signs, before any weights."""
-    name, said = signs.name, signs.said
+    name = signs.name
     if any(choice.worst != "read" for choice in signs.choices):
         return "changes"
     if name.category == "execute" and not QUERIES.isdisjoint(name.words) and signs.only_reads:
@@ -118,13 +140,19 @@ def opinion_of(signs: Signs) -> Opinion:
     if _takes_anything(signs):
         return "changes"
     if signs.output:
-        return "changes" if name.category != "read" or not name.is_sure else "seems to change"
+        return "changes"
     if signs.choices and not (name.is_sure and name.category != "read"):
         return "reads"
+    return _by_words(signs)
+
+
+def _by_words(signs: Signs) -> Opinion:
+    """Say what the words of the name and the description amount to."""
+    name, said = signs.name, signs.said
     told_to_read = said == "read" and signs.begins_with_it and not signs.also_said and not signs.irrevocable
     if name.category is None or not (name.is_sure or name.is_at_an_end):
         if told_to_read:
-            return "reads"
+            return "open" if _goes_on(signs) else "reads"
         if (
             said == "query"
             or (said is None and name.category == "read")
@@ -132,19 +160,34 @@ def opinion_of(signs: Signs) -> Opinion:
         ):
             return "seems to read"
         return "open" if said in {None, "read"} else "seems to change"
-    if name.category == "read":
-        if name.others:
-            return "seems to change" if VERBS.get(name.words[-1], "read") != "read" else "open"
-        if name.is_sure or told_to_read:
-            return _against_its_name(signs)
-        return "seems to read" if said in {None, "read", "query"} or signs.only_reads else "seems to change"
-    return "changes" if name.is_sure else "seems to change"
+    if name.category != "read":
+        return "changes" if name.is_sure else "seems to change"
+    if name.others:
+        return "seems to change" if VERBS.get(name.words[-1], "read") != "read" else "open"
+    if _is_doubtful(signs) and not (told_to_read and base_of(signs.said_as) not in DOUBTFUL):
+        return "open" if said in {None, "read", "query"} else "seems to change"
+    if name.is_sure or told_to_read:
+        return _against_its_name(signs)
+    return "seems to read" if said in {None, "read", "query"} or signs.only_reads else "seems to change"
+
+
+def _is_doubtful(signs: Signs) -> bool:
+    """Whether the verb of a name may do more than read, and neither its object nor the server says that it does not."""
+    name = signs.name
+    return name.category == "read" and name.verb in DOUBTFUL and not name.noun and not signs.only_reads
+
+
+def _goes_on(signs: Signs) -> bool:
+    """Whether something beside the verbs speaks against a tool that only reads."""
+    return bool(signs.joined or signs.unlisted or signs.insisting)
 
 
 def _against_its_name(signs: Signs) -> Opinion:
-    """Say what to make of a name that reads if the description may say otherwise."""
+    """Say what to make of a name that reads if the description or an argument may say otherwise."""
     if signs.said in {None, "read", "query"} or signs.reads_only:
-        return "open" if signs.irrevocable else "reads"
+        if signs.irrevocable or _goes_on(signs):
+            return "open"
+        return "seems to read" if signs.also_said and not signs.reads_only else "reads"
     plain = signs.said != "execute" and base_of(signs.said_as) in VERBS
     return "changes" if signs.begins_with_it and plain else "seems to read"
 
@@ -161,6 +204,8 @@ def _claims(signs: Signs, opinion: Opinion) -> Iterator[_Claim]:
     """Yield everything that speaks for another category than read."""
     yield from _claims_of_arguments(signs)
     yield from _claims_of_name(signs.name)
+    if _is_doubtful(signs):
+        yield _Claim("write", f'the name says "{signs.name.verb}", which may do more than read', 0.5)
     yield from _claims_of_description(signs, opinion)
 
 
@@ -174,6 +219,15 @@ def _claims_of_arguments(signs: Signs) -> Iterator[_Claim]:
         yield _Claim("execute", f'the argument "{free.argument}" takes {free.language} of any kind', 0.85)
     if signs.output:
         yield _Claim("write", f'the argument "{signs.output}" says where to write a file', 0.6)
+    name = signs.name
+    if name.is_sure and name.category not in {None, "read"}:
+        return
+    if signs.unlisted:
+        yield _Claim(
+            "write", f'the argument "{signs.unlisted}" chooses what is done, and nothing lists its values', 0.5
+        )
+    if signs.insisting:
+        yield _Claim("write", f'the argument "{signs.insisting}" is rarely one of a tool that only reads', 0.5)
 
 
 def _claims_of_name(name: NameReading) -> Iterator[_Claim]:
@@ -198,11 +252,16 @@ def _claims_of_description(signs: Signs, opinion: Opinion) -> Iterator[_Claim]:
             yield _Claim(said, phrase, 0.9)
         case _ if opinion != "changes" or _adds_to(said, signs):
             yield _Claim(said, phrase, 0.75)
-    if not name.is_sure or name.verb in GENERAL:
+    if signs.joined:
+        verb = base_of(signs.joined)
+        yield _Claim(VERBS.get(verb) or PERHAPS[verb], f'the description says "{signs.joined}", too', 0.6)
+    if not name.is_sure or name.verb in GENERAL or name.category == "execute":
         for verb in signs.also_said:
             yield _Claim(VERBS[verb], f'the description says "{verb}", too', 0.6)
     if "manage" in {name.verb, signs.said_as.removesuffix("s")} and not signs.choices:
         yield _Claim("destructive", 'to "manage" is also to remove, and nothing says otherwise', 0.5)
+    if signs.manages and not signs.choices:
+        yield _Claim("destructive", f'the description says "{signs.manages}", which is also to remove', 0.5)
     if signs.irrevocable and not (name.is_sure and name.category == "read" and said == "read"):
         yield _Claim("destructive", f'the description says "{signs.irrevocable}"', 0.8)
 

@@ -9,7 +9,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
-from mcpguard.inventory.actions import Choice, FreeText, choices_in, free_text_in, output_in
+from mcpguard.inventory.actions import (
+    Choice,
+    FreeText,
+    choices_in,
+    free_text_in,
+    insisting_in,
+    output_in,
+    unlisted_in,
+)
 from mcpguard.inventory.words import PERHAPS, QUERIES, VERBS, NameReading, kind_of, read_name, words_of
 
 if TYPE_CHECKING:
@@ -44,8 +52,10 @@ _SMALL: Final = frozenset(
 _DENIALS: Final = frozenset("not never without no don't doesn't cannot instead before after".split())
 _IRREVOCABLE: Final = (
     "cannot be undone", "can't be undone", "irreversib", "permanently", "destructive", "data loss", "unrecoverable",
+    "will be deleted", "will be removed", "will be lost", "will be overwritten", "will be erased",
 )  # fmt: skip
-_DENIED: Final = ("not", "non", "no", "without")
+_MANAGING: Final = frozenset(["management", "lifecycle", "crud"])
+_DENIED: Final = ("not", "non", "no", "without", "any")
 _READS_ONLY: Final = (
     "read-only", "read only", "readonly", "does not modify", "doesn't modify", "without modifying", "changes nothing",
     "no side effects", "select quer", "must start with select", "select statement", "only select",
@@ -59,14 +69,18 @@ class Signs(NamedTuple):
     name: NameReading
     said: Said | None
     also_said: tuple[str, ...]
+    joined: str
     said_as: str
     begins_with_it: bool
     irrevocable: str
+    manages: str
     reads_only: str
     only_reading_language: str
     choices: tuple[Choice, ...]
     free_text: FreeText | None
     output: str
+    unlisted: str
+    insisting: str
     features: tuple[str, ...]
 
     @property
@@ -107,14 +121,18 @@ def signs_of(tool: Tool) -> Signs:
         name=name,
         said=said,
         also_said=tuple(dict.fromkeys(verb for verb in verbs if VERBS.get(verb, "read") != "read")),
+        joined=_joined(tokens, said_as),
         said_as=said_as,
         begins_with_it=said is not None and base_of(said_as.partition(" ")[0]) == first,
         irrevocable=irrevocable,
+        manages=_manages(name, tokens),
         reads_only=reads_only,
         only_reading_language=language,
         choices=choices,
         free_text=free_text,
         output=output_in(schema),
+        unlisted="" if choices else unlisted_in(schema),
+        insisting=insisting_in(schema),
         features=tuple(features),
     )
 
@@ -197,6 +215,24 @@ def _said(tokens: list[str]) -> tuple[Said | None, str, str, list[str]]:
                 first = base_of(token) or token
         previous = token
     return said, said_as, first, verbs
+
+
+def _joined(tokens: list[str], said_as: str) -> str:
+    """Return a verb that does more than read and is joined to the first one of a description: `Download and import`."""
+    if said_as in tokens:
+        at = tokens.index(said_as) + 1
+        if tokens[at : at + 1] and tokens[at] in {"and", "or", ","}:
+            verb = base_of(tokens[at + 1]) if tokens[at + 1 :] else ""
+            if verb and (VERBS.get(verb) or PERHAPS[verb]) != "read":
+                return tokens[at + 1]
+    return ""
+
+
+def _manages(name: NameReading, tokens: list[str]) -> str:
+    """Return the word by which a tool named by a noun does everything to it: `Slicer management`, `Table lifecycle`."""
+    if name.category is not None:
+        return ""
+    return next((token for token in tokens[:_EARLY] if token in _MANAGING), "")
 
 
 def base_of(word: str) -> str:

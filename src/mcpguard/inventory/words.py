@@ -26,36 +26,37 @@ _VERBS: Final[dict[Category, str]] = {
         validate verify lint calculate browse explore discover detect lookup peek grep glob recommend echo paginate ping
         suggest geocode aggregate classify extract identify locate traverse enumerate poll mget hget lrange zrange smembers
         hgetall has whoami scan readonly""",
-    "write": """create createorupdate undelete unresolve reindex unassign add update set send edit put undo insert upsert append modify rename copy save store upload write assign attach associate
-        disassociate detach unassign unlink untag subscribe unsubscribe follow unfollow join publish submit approve accept reopen
-        restore unarchive activate deactivate configure enable disable clone fork register toggle reply mutate
+    "write": """create createorupdate undelete unresolve reindex add update set send edit put undo insert upsert append modify rename copy save store upload write assign attach associate
+        untag subscribe unsubscribe follow unfollow join publish submit approve accept reopen
+        restore unarchive activate configure enable clone fork register toggle reply mutate
         acknowledge unacknowledge unstar unpin unlock unmark rotate revert promote demote dismiss ban unban
-        block unblock protect unprotect adjust replace reorder arrappend arrinsert hset lpush rpush sadd zadd xadd
-        mset setex rebase migrate reassign prepend populate adopt annotate provision onboard initialize amend
+        block unblock protect adjust replace reorder arrappend arrinsert hset lpush rpush sadd zadd xadd
+        mset setex migrate reassign prepend populate adopt annotate provision onboard initialize amend
         reschedule unschedule snooze patch define customize
-        grant cancel alter post connect disconnect exclude include make""",
+        grant alter post connect disconnect exclude include make""",
     "execute": """execute exec run invoke launch trigger rerun retry restart reboot start stop dispatch eval spawn
         shell bash terminal click navigate hover drag press rollback install redeploy failover resume suspend
         simulate bootstrap""",
     "destructive": """delete remove destroy drop purge wipe erase truncate kill terminate revoke uninstall clear prune trim pop
         expunge evict flush unregister deregister discard overwrite del rm rmdir shred nuke decommission abort hdel srem zrem lrem xdel
         lpop rpop spop zpopmin zpopmax flushall flushdb arrpop arrtrim destroyed undeploy delist obliterate annihilate
-        force expire deprovision reset""",
+        force expire deprovision reset cancel disable deactivate detach unlink unassign disassociate unprotect unpublish
+        recreate rebase""",
     "financial": """pay refund purchase buy sell withdraw payout reimburse remit""",
 }
 
 # Verbs at the beginning or the end of a name, nouns in its middle: `check_quota` and `status_check_create`.
 _PERHAPS: Final[dict[Category, str]] = {
-    "read": """query check count preview view review test load open download export resolve convert format parse render display track
-        monitor wait watch audit measure translate encode decode hash select filter sort rank ask answer think compute estimate tail head
+    "read": """query check count preview view review test load open download export convert format parse render display track
+        monitor wait watch audit measure translate encode decode hash filter sort rank ask answer think compute estimate tail head
         stat ls cat status details detail info information summary history stats statistics logs log docs documentation
         guide help metadata schema version versions health usage overview profile trace plan forecast predict
-        lookup metrics results instructions examples reference report evaluate diagnose infer sample blame thinking sequentialthinking recognize test resolve log select track answer""",
+        lookup metrics results instructions examples reference report evaluate diagnose infer sample blame thinking sequentialthinking recognize""",
     "write": """post checkout comment commit merge invite apply label tag link star pin share mark lock change move import record archive sync push pull
         close complete order schedule pause request release transfer manage control import process draft upgrade batch
         login logout authenticate schedule notify note react vote rate mute fill
         switch use capture ingest index train tune generate build compose confirm reject resend claim
-        enroll scale resize allocate design""",
+        enroll scale resize allocate design resolve select""",
     "execute": """deploy call play build""",
     "destructive": """cleanup clean empty wipeout flush shutdown burn""",
     "financial": """charge bill trade tip donate settle deposit""",
@@ -64,6 +65,7 @@ _PERHAPS: Final[dict[Category, str]] = {
 # What a verb does to an object, where that differs from what it does otherwise.
 _OBJECTS: Final[tuple[tuple[str, str, Category], ...]] = (
     ("format", "disk drive volume partition filesystem device storage", "destructive"),
+    ("format", "date dates time datetime timestamp number currency duration", "read"),
     ("clear", "filter filters selection notification notifications highlight highlights cache", "write"),
     ("reset", "password filter filters view", "write"),
     ("stop", "tracing trace recording logging profiling profiler watching monitoring", "write"),
@@ -79,8 +81,8 @@ _OBJECTS: Final[tuple[tuple[str, str, Category], ...]] = (
     ("test", "connection", "read"),
     (
         "resolve",
-        "thread threads issue issues alert alerts incident incidents conflict conflicts comment comments discussion ticket finding vulnerability",
-        "write",
+        "library id ids name names host hostname domain dns address url uri path reference ref alias handle",
+        "read",
     ),
     ("track", "event events", "write"),
     ("generate", "diagram command snippet changelog notes yaml", "read"),
@@ -107,10 +109,14 @@ QUERIES: Final = frozenset("query queries search searches select promql logql tr
 
 _JOINING: Final = frozenset(["and", "or", "then"])
 
-
-_VERBS_AT_THE_BEGINNING: Final = frozenset(
-    "view check preview resolve convert parse render display validate query".split()
+DOUBTFUL: Final = frozenset(
+    """download export load open monitor track trace log test ask answer think plan generate evaluate infer audit report render
+        format convert review diagnose wait sample compute measure filter sort rank scan watch stream""".split()
 )
+"""Verbs that may do more than read: what they make or start is not said."""
+
+
+AT_THE_BEGINNING: Final = frozenset("view check preview resolve convert parse render display validate query".split())
 _NOUNS_AT_THE_END: Final = frozenset("set copy fork patch trigger start stop scan read has make".split())
 
 
@@ -173,7 +179,7 @@ def read_name(name: str) -> NameReading:
     if at + 1 == len(words):
         following = words[:at]
     category, noun = kind_of(verb, following)
-    is_sure = verb in VERBS or (at == 0 and verb in _VERBS_AT_THE_BEGINNING and category == "read")
+    is_sure = verb in VERBS or (at == 0 and verb in AT_THE_BEGINNING and category == "read")
     is_end = at in {0, len(words) - 1}
     joined = any(word in _JOINING for word in words)
     others = tuple(
@@ -198,7 +204,7 @@ def kind_of(verb: str, following: Sequence[str]) -> tuple[Category, str]:
     for index, word in enumerate(following):
         other = OBJECTS.get((verb, word))
         is_object = index in {0, len(following) - 1}
-        if other is not None and (is_object or RANK[other] > RANK[category]):
+        if other is not None and (is_object or other == "financial" or RANK[other] > RANK[category]):
             return other, word
     if category in {"write", "execute"}:
         for word in following:
@@ -212,7 +218,7 @@ def _verb_at(words: tuple[str, ...]) -> int | None:
     if not words:
         return None
     last = len(words) - 1
-    if words[0] in VERBS or (last and words[0] in _VERBS_AT_THE_BEGINNING and words[last] not in VERBS):
+    if words[0] in VERBS or (last and words[0] in AT_THE_BEGINNING and words[last] not in VERBS):
         return 0
     if words[last] in VERBS and words[last] not in _NOUNS_AT_THE_END:
         return last
