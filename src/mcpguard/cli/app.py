@@ -17,6 +17,7 @@ from mcpguard.cli.classify import classify
 from mcpguard.cli.demo import demo
 from mcpguard.cli.demo_server import demo_server
 from mcpguard.cli.explain import explain as explain_command
+from mcpguard.cli.init import init
 from mcpguard.cli.scan import scan
 from mcpguard.cli.schema import schema
 from mcpguard.cli.validate import validate
@@ -97,7 +98,7 @@ def _declare_run_options() -> None:
 
 
 _declare_run_options()
-for _command in (validate, explain_command, check, classify, scan, bench, schema, demo, demo_server):
+for _command in (validate, explain_command, check, classify, scan, init, bench, schema, demo, demo_server):
     app.add_command(_command)
 
 
