@@ -20,6 +20,7 @@ from mcpguard.cli.explain import explain as explain_command
 from mcpguard.cli.init import init
 from mcpguard.cli.scan import scan
 from mcpguard.cli.schema import schema
+from mcpguard.cli.tool import tool
 from mcpguard.cli.validate import validate
 from mcpguard.errors import ExitCode, GuardError
 
@@ -98,7 +99,7 @@ def _declare_run_options() -> None:
 
 
 _declare_run_options()
-for _command in (validate, explain_command, check, classify, scan, init, bench, schema, demo, demo_server):
+for _command in (validate, explain_command, check, classify, scan, init, tool, bench, schema, demo, demo_server):
     app.add_command(_command)
 
 
