@@ -18,8 +18,10 @@ from mcpguard.cli.classify import classify
 from mcpguard.cli.demo import demo
 from mcpguard.cli.demo_server import demo_server
 from mcpguard.cli.explain import explain as explain_command
+from mcpguard.cli.init import init
 from mcpguard.cli.scan import scan
 from mcpguard.cli.schema import schema
+from mcpguard.cli.tool import tool
 from mcpguard.cli.validate import validate
 from mcpguard.errors import ExitCode, GuardError
 
@@ -111,6 +113,8 @@ for _command in (
     check,
     classify,
     scan,
+    init,
+    tool,
     pending,
     approve,
     deny,

@@ -23,7 +23,7 @@ class Tool:
     """One tool as its server describes it: evidence, and never proof.
 
     `input_schema` is a JSON Schema of its arguments whose numbers are `int` or `decimal.Decimal`; `annotations` are the
-    server's own hints.
+    server's own hints, `meta` is what it says to programs.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Tool:
     input_schema: Mapping[str, object] = field(default_factory=dict)
     title: str = ""
     annotations: Mapping[str, object] = field(default_factory=dict)
+    meta: Mapping[str, object] = field(default_factory=dict)
 
 
 def parse_tools(value: object) -> tuple[Tool, ...]:
@@ -72,11 +73,12 @@ def _tool(item: object, index: int) -> Tool:
         raise ToolListError(f"tool {index + 1} of the list has no `name`", _SHAPE)
     if not isinstance(schema, dict):
         raise ToolListError(f"the `inputSchema` of tool `{name}` is not an object")
-    title, annotations = item.get("title"), item.get("annotations")
+    title, annotations, meta = item.get("title"), item.get("annotations"), item.get("_meta")
     return Tool(
         name,
         description if isinstance(description, str) else "",
         schema,
         title if isinstance(title, str) else "",
         annotations if isinstance(annotations, dict) else {},
+        meta if isinstance(meta, dict) else {},
     )
