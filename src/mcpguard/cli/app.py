@@ -14,6 +14,7 @@ from mcpguard.cli import options
 from mcpguard.cli.bench import bench
 from mcpguard.cli.check import check
 from mcpguard.cli.classify import classify
+from mcpguard.cli.convert import convert
 from mcpguard.cli.demo import demo
 from mcpguard.cli.demo_server import demo_server
 from mcpguard.cli.explain import explain as explain_command
@@ -97,7 +98,7 @@ def _declare_run_options() -> None:
 
 
 _declare_run_options()
-for _command in (validate, explain_command, check, classify, scan, bench, schema, demo, demo_server):
+for _command in (validate, explain_command, check, classify, scan, convert, bench, schema, demo, demo_server):
     app.add_command(_command)
 
 
