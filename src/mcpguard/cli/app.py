@@ -15,6 +15,7 @@ from mcpguard.cli.approvals import approve, deny, pending
 from mcpguard.cli.bench import bench
 from mcpguard.cli.check import check
 from mcpguard.cli.classify import classify
+from mcpguard.cli.convert import convert
 from mcpguard.cli.demo import demo
 from mcpguard.cli.demo_server import demo_server
 from mcpguard.cli.explain import explain as explain_command
@@ -113,6 +114,7 @@ for _command in (
     check,
     classify,
     scan,
+    convert,
     init,
     tool,
     pending,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -62,6 +62,23 @@ def load_policy(path: Path, *, regular_only: bool = False) -> LoadedPolicy:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def read_yaml_file(path: Path) -> Reading:
+    """Read a YAML file whatever it is about; what is wrong with its YAML is in the `remarks`.
+
+    Raises:
+        PolicyError: it cannot be read, or is empty.
+    """
+    return _read(path, _content(path, regular_only=False), ".yaml")
+
+
+def findings_in(path: Path, remarks: Iterable[Remark]) -> tuple[Finding, ...]:
+    """Give remarks on a file in the order of their positions, safe to print."""
+    return tuple(
+        Finding(printable(message), printable(rule), printable(str(path)), *position)
+        for position, rule, message in sorted(set(remarks))
+    )
 
 
 def _loaded(path: Path, *, regular_only: bool) -> LoadedPolicy:
@@ -149,12 +166,7 @@ def _explained(path: Path, reading: Reading, otherwise: str = "the policy cannot
             ]
     if not remarks:
         remarks = [Remark(Position(1, 1), "", otherwise)]
-    return PolicyError(
-        tuple(
-            Finding(printable(message), printable(rule), printable(str(path)), *position)
-            for position, rule, message in sorted(set(remarks))
-        )
-    )
+    return PolicyError(findings_in(path, remarks))
 
 
 def _refusal(path: Path, message: str, *, line: int | None = None, column: int | None = None) -> PolicyError:

@@ -24,11 +24,15 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value stands, where its key does if it has one, and how to speak of it: ``the string `"7"` ``."""
+    """Where a value stands, where its key does if it has one, and how to speak of it: ``the string `"7"` ``.
+
+    `plain` is what a value without quotes was written as, in YAML.
+    """
 
     value: Position
     key: Position | None
     what: str
+    plain: str | None = None
 
 
 class Remark(NamedTuple):

@@ -123,7 +123,8 @@ class _Reader:
         self._refuse_extras(event, position, pointer)
         value, what = self._value(event, position, pointer)
         # What is not there stands where its key does: the parser would point at whatever comes next.
-        self.reading.places[pointer] = Place(key_at or position if what == _NOTHING else position, key_at, what)
+        plain = event.value if isinstance(event, ScalarEvent) and _is_plain(event) else None
+        self.reading.places[pointer] = Place(key_at or position if what == _NOTHING else position, key_at, what, plain)
         self._put(parent, value)
         if isinstance(value, (dict, list)):
             self._push(_Open(value, pointer), position)
