@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from typing import Final
 
 import click
 
@@ -26,8 +27,10 @@ from mcpguard.cli.tool import tool
 from mcpguard.cli.validate import validate
 from mcpguard.errors import ExitCode, GuardError
 
+_HELP: Final = ["-h", "--help"]
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(context_settings={"help_option_names": _HELP, "max_content_width": 100})
 @click.version_option(__version__, prog_name="mcpguard", message="%(prog)s %(version)s")
 def app() -> None:
     """Enforce a policy in front of any MCP server.
@@ -125,6 +128,8 @@ for _command in (
     demo,
     demo_server,
 ):
+    # Not only by way of the group: a command keeps the help option that it is first asked for.
+    _command.context_settings.setdefault("help_option_names", _HELP)
     app.add_command(_command)
 
 
