@@ -39,7 +39,7 @@ demo: $(RUNTIME) ## see a policy at work, with a server that comes along
 	@$(BIN)/mcpguard demo
 
 test: check servers ## run everything: the checks, then every test
-	$(BIN)/python -m pytest $(addprefix --ignore=tests/,$(ROOMS)) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(addprefix --ignore=tests/,$(ROOMS)) $(PYTEST_ARGS)
 
 check: lint cover ## run what judges the code without starting a server
 
