@@ -223,33 +223,106 @@ def test_what_has_an_exact_twin_is_judged_alike(policy: Json, calls: list[tuple[
             )
 
 
-ONE = conditions(st.sampled_from(["args.a", "args.a", "args.a", "args.a.b", "args.*", "args.a.0", "args.0", "args.a."]))
-SHAPES = [
-    '{"a": %s}',
-    '{"a": {"b": %s}}',
-    '{"*": %s}',
-    '{"a": {"0": %s}}',
-    '{"a": [%s]}',
-    '{"0": %s}',
-    '{"a": {"": %s}}',
-    "{}",
-    '{"b": 1}',
-]
+ALL = [*PLAIN, *ODD, *LISTS]
+TABLE: dict[str, list[Any]] = {
+    **dict.fromkeys(("eq", "neq", "contains"), ALL),
+    **{
+        op: [[], *([value] for value in ALL), ["main", 5], [None, "a b"], [["a"], "x", True]] for op in ("in", "not_in")
+    },
+    **{op: [5, 1, 7, 0.5, 0, -2, 1000000, 2**53, 9007199254740993] for op in ("lt", "lte", "gt", "gte")},
+    "exists": [True, False],
+    "regex": PATTERNS,
+}
+SHAPES = {
+    "args.a": ['{"a": %s}', '{"b": %s}', '{"a": [%s]}'],
+    "args.a.b": ['{"a": {"b": %s}}', '{"a": %s}', '{"a": {"c": %s}}', '{"a": [%s]}', "{}"],
+    "args.*": ['{"*": %s}', '{"a": %s}', "{}"],
+    "args.0": ['{"0": %s}', '{"a": %s}'],
+    "args.a.0": ['{"a": {"0": %s}}', '{"a": [%s]}'],
+    "args.a.": ['{"a": {"": %s}}', '{"a": %s}'],
+}
 
 
-@settings(max_examples=3000, deadline=None)
-@given(ONE, st.sampled_from(SENT))
-def test_each_operator_admits_what_the_original_admits_and_nothing_more(condition: Json, text: str) -> None:
-    policy = {"version": "1", "tools": {"t": {"rules": [{"name": "r", "conditions": [condition]}]}}}
+@pytest.mark.parametrize("path", SHAPES)
+@pytest.mark.parametrize("op", TABLE)
+def test_each_operator_admits_what_the_original_admits_and_nothing_more(op: str, path: str) -> None:
+    sent = SENT if path == "args.a" else ["5", '"main"', '"x"', "null", "4.5", "[5]", '{"b": 5}', '{"0": 5}']
+    arguments = [shape.replace("%s", text) for shape in SHAPES[path] for text in sent]
+    calls = [(exactly(text), doubles(text)) for text in arguments]
+    for value in TABLE[op]:
+        condition = {"path": path, "op": op, "value": value}
+        policy = {"version": "1", "tools": {"t": {"rules": [{"name": "r", "conditions": [condition]}]}}}
+        made = converted(policy)
+        assert made is not None
+        has_twin = all(note.kind in EXACT for note in made[1]) and not is_odd(exactly(json.dumps(policy)))
+        ours, theirs = Ours(made[0]), Intercept(policy)
+        for here, there in calls:
+            admitted = ours.admits("t", here, 0)
+            would_be = theirs.admits("t", there, 0)
+            assert would_be or not admitted, (condition, there)
+            if has_twin and not is_odd(here):
+                assert admitted == would_be, (condition, there)
+
+
+def counting(scope: str) -> st.SearchStrategy[Json]:
+    """Give rules that count on `x` of a scope."""
+    state = st.fixed_dictionaries(
+        {"counter": st.just("x"), "window": st.sampled_from(["minute", "hour"])},
+        optional={"increment": st.sampled_from([0, 1, 2, 3, -1]), "increment_from": st.just("args.n")},
+    )
+    limit = looking(scope)
+    return st.builds(
+        lambda conditions, state: {"name": "r", "conditions": conditions, "state": state},
+        st.lists(limit, min_size=1, max_size=2) | st.just([{"path": "args.n", "op": "gte", "value": -3}]),
+        state,
+    )
+
+
+def looking(scope: str) -> st.SearchStrategy[Json]:
+    """Give conditions on the counter of a scope."""
+    return st.fixed_dictionaries(
+        {
+            "path": st.just(f"state.{scope}.x"),
+            "op": st.sampled_from(["lt", "lte", "lte", "lt", "lte", "gte"]),
+            "value": st.sampled_from([-1, -0.5, 0, 0.5, 1, 2, 2.5, 3, 4, 5, 7]),
+        }
+    )
+
+
+@st.composite
+def counters(draw: st.DrawFn) -> Json:
+    """Give a policy whose rules count, and look at what others count."""
+    tools: Json = {}
+    scopes = draw(st.lists(st.sampled_from(["t", "u", "_global"]), min_size=1, max_size=2, unique=True))
+    for scope in scopes:
+        tools["*" if scope == "_global" else scope] = {"rules": [draw(counting(scope))]}
+    if draw(st.booleans()):
+        reader = tools.setdefault(draw(st.sampled_from(["t", "u", "*"])), {"rules": []})
+        reader["rules"].append({"name": "s", "conditions": [draw(looking(draw(st.sampled_from(scopes))))]})
+    return {"version": "1", "tools": tools}
+
+
+AMOUNTS = st.sampled_from(["1", "1", "2", "3", "0", "0.5", "1.9", "-1", "2.0", '"2"', "null", "1e300"])
+COUNTED = st.lists(
+    st.tuples(st.sampled_from(["t", "u"]), AMOUNTS, st.sampled_from([0, 0, 0, 30, 60, 3000])), min_size=3, max_size=14
+)
+
+
+@settings(max_examples=800, deadline=None)
+@given(counters(), COUNTED)
+def test_counts_admit_what_the_original_admits_and_nothing_more(
+    policy: Json, calls: list[tuple[str, str, int]]
+) -> None:
     made = converted(policy)
     assert made is not None
-    has_twin = all(note.kind in EXACT for note in made[1]) and not is_odd(exactly(json.dumps(policy)))
-    for arguments in (shape.replace("%s", text) for shape in SHAPES):
-        ours = Ours(made[0]).admits("t", exactly(arguments), 0)
-        theirs = Intercept(policy).admits("t", doubles(arguments), 0)
-        assert theirs or not ours
-        if has_twin and not is_odd(exactly(arguments)):
-            assert ours == theirs
+    has_twin = all(note.kind in EXACT for note in made[1])
+    ours, theirs, now = Ours(made[0]), Intercept(policy), 1_000_000_000
+    for tool, amount, passed in calls:
+        now += passed
+        text = f'{{"n": {amount}}}'
+        admitted = ours.admits(tool, exactly(text), now)
+        if admitted or has_twin:
+            assert theirs.admits(tool, doubles(text), now) == admitted
 
 
 @pytest.mark.parametrize("scope", ["t", "*"])

@@ -265,6 +265,7 @@ def test_a_second_condition_on_the_own_counter_can_lower_the_limit() -> None:
 def test_a_limit_that_can_never_hold_refuses_every_call_and_needs_no_note() -> None:
     for rule in (
         counted({"op": "lt", "value": 0}),
+        counted({"op": "lte", "value": -0.5}),
         counted({"op": "lte", "value": 5}, {"op": "lte", "value": -1}),
         counted({"op": "lte", "value": 5}, {"op": "exists", "value": False}),
     ):
@@ -278,6 +279,12 @@ def test_a_limit_that_can_never_hold_refuses_every_call_and_needs_no_note() -> N
     ("rule", "why"),
     [
         (counted({"op": "gte", "value": 1}), "looks at a counter with `gte`"),
+        (counted({"op": "lt", "value": 0.5}, increment_from="args.n"), "only negative amounts"),
+        (counted({"op": "lte", "value": -0.5}, increment_from="args.n"), "only negative amounts"),
+        (
+            counted({"op": "lte", "value": 5}, {"op": "lt", "value": -1}, increment_from="args.n"),
+            "only negative amounts",
+        ),
         (counted({"op": "lte", "value": 5}, increment=-1), "counts backwards"),
         (counted({"op": "lte", "value": 1e300}), "so large a number"),
         (counted({"op": "lte", "value": 5}, {"op": "lt", "value": 1e300}), "so large a number"),

@@ -346,7 +346,7 @@ class _Converter:
         value = _compared(condition)
         most = floor(value) if condition.op == "lte" else ceil(value) - 1
         if most < 0:
-            raise _Never
+            raise _impossible(condition, owner.state)
         is_own = owner.scope in {scope_of(tool), GLOBAL}
         if owner.state.increment_from:
             exact = False
@@ -418,6 +418,13 @@ def _counts_backwards(state: State) -> bool:
     return state.increment < 0 and not state.increment_from
 
 
+def _impossible(condition: Condition, state: State) -> Exception:
+    """Return what to raise for a condition that no count of calls can meet, and a sum only once it has become negative."""
+    if state.increment_from:
+        return _NoTwinError(condition, "only negative amounts could get below this limit")
+    return _Never()
+
+
 def _compared(condition: Condition) -> float:
     """Return what a counter is compared with, as Intercept has it: a double."""
     value = float(cast("Number", condition.value))
@@ -428,9 +435,10 @@ def _compared(condition: Condition) -> float:
 
 def _most(condition: Condition, state: State) -> int:
     """Say how many calls, or how much of an argument, a limit lets pass."""
-    most = trunc(_compared(condition)) - (condition.op == "lt")
-    if most < 0:
-        raise _Never
+    value = _compared(condition)
+    most = trunc(value) - (condition.op == "lt")
+    if value < 0 or most < 0:
+        raise _impossible(condition, state)
     return most if state.increment_from else most // state.increment
 
 
