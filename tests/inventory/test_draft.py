@@ -327,7 +327,7 @@ JUDGED: dict[str, tuple[Tool, Posture, dict[str, str]]] = {
     ),
     "paths under an open draft": (
         tool("read_file", inputs("path", path=TEXT)), "open",
-        {"/srv/a.txt": "allow", "/root/.ssh/id_rsa": "deny", "/a/.env": "deny", "/a/.env.local": "deny", "/etc/shadow": "deny", "/a/environment": "allow"},
+        {"/srv/a.txt": "allow", "/home/me/.ssh/id_rsa": "deny", "/a/.env": "deny", "/a/.env.local": "deny", "/etc/shadow": "deny", "/a/environment": "allow"},
     ),
     "addresses under an open draft": (
         tool("fetch", inputs("url", url=TEXT)), "open",

@@ -49,7 +49,7 @@ ACCOUNT: Final = "123456789012"
 ROLE: Final = f"arn:aws:iam::{ACCOUNT}:role/example"
 MOST_AMOUNT: Final = 100
 _ANOTHER_BUCKET: Final = "somebody-elses-bucket"
-_SECRETS: Final = ("/etc/passwd", "/root/.ssh/id_rsa", "/var/lib/secrets")
+_SECRETS: Final = ("/etc/passwd", "/home/me/.ssh/id_rsa", "/var/lib/secrets")
 _METADATA: Final = "http://169.254.169.254/latest/meta-data/"
 _INSIDE: Final = ["localhost", "127.0.0.1", "0.0.0.0", "[::1]", "169.254.169.254", "*.internal", "*.localhost"]  # noqa: S104 - refused
 _PRIVATE: Final = "(?i)^[a-z+.-]+://(10|127|169[.]254|192[.]168|172[.](1[6-9]|2[0-9]|3[01]))[.]"
@@ -108,7 +108,12 @@ def _path(each: Sensitive, setting: Setting) -> Iterator[Guard]:
         comment = f"{sentence(each.why)}: keys and passwords are nobody's to read or write."
         why = "files with keys and passwords stay closed"
         yield deny(
-            each, setting, ("regex", _KEY_FILES), comment, why, examples=("/srv/files/example.txt", "/root/.ssh/id_rsa")
+            each,
+            setting,
+            ("regex", _KEY_FILES),
+            comment,
+            why,
+            examples=("/srv/files/example.txt", "/home/me/.ssh/id_rsa"),
         )
         return
     directories = list(setting.directories) or [DIRECTORY]
