@@ -162,9 +162,7 @@ class Guard:
         """End at once, for there is no policy to go by: everything in flight gets an answer, and the server is taken down."""
         relay = self._relay
         relay.end(reason)
-        self._wait_until(
-            lambda: relay.client_ended or (self.session.seen_requests > 0 and not relay.client_held), LAST_WORDS_S
-        )
+        self._hear_client_out()
         self._finish(LAST_WORDS_S)
 
     def run(self, on_change: Callable[[bool], None], look_every_s: float | None = None) -> int:
@@ -277,14 +275,20 @@ class Guard:
         else:
             reason = f"the server exited with status {upstream.status}"
         relay.end(reason)
-        # A client that has not said anything yet gets its first question answered, too.
-        self._wait_until(lambda: self.session.seen_requests > 0 or relay.client_ended, LAST_WORDS_S)
+        self._hear_client_out()
         if upstream.status is None:
             upstream.signal(_signal.SIGTERM)
             self._wait_until(lambda: upstream.status is not None, TERM_GRACE_S)
         self._finish(FLUSH_S)
         self.stderr.say(reason)
         return upstream.status if upstream.status is not None else 1
+
+    def _hear_client_out(self) -> None:
+        """Let what was read of the client by now get its answer, and the first question of a client that has said nothing yet."""
+        relay = self._relay
+        self._wait_until(
+            lambda: relay.client_ended or (self.session.seen_requests > 0 and not relay.client_busy), LAST_WORDS_S
+        )
 
     def _finish(self, flush_s: float) -> None:
         """Kill whatever is left of the server's tree, and let the client take what is left for it."""

@@ -72,8 +72,6 @@ class Relay:
         self.client_busy = False
         """Lines of the client were read, and not all of them are dealt with yet."""
         self.upstream_ended = False
-        self.client_held = False
-        """The client sent something that needs the policy, and neither that nor anything after it is dealt with yet."""
         self.heard_upstream = False
         """The first of what the server said has been dealt with: what there was to pass on is on its way."""
         self.silent = False
@@ -250,7 +248,7 @@ class Relay:
             if start < len(lines):
                 self._opened.pass_through()
         if side is CLIENT:
-            self.client_held = self.client_busy = False
+            self.client_busy = False
             if self.session.ended:
                 self._wake()
         elif not self.heard_upstream:
@@ -316,7 +314,6 @@ class Relay:
             deadline_ns = session.deadline_ns
             commands = session.receive(side, line, now_ns)
             if commands and commands[0] is HOLD:
-                self.client_held = self.client_held or side is CLIENT
                 return index
             self._collect(commands, batch)
             if session.deadline_ns != deadline_ns or session.ended:
