@@ -34,8 +34,9 @@ from mcpguard.policy.evaluate import (
 )
 from mcpguard.policy.rendering import render_arguments
 from mcpguard.protocol.commands import WAITING, Note, Settled, Waiting
-from mcpguard.protocol.wire import CLIENT, printable
+from mcpguard.protocol.wire import CLIENT
 from mcpguard.proxy.approval import ASKED_METHODS, Granted, Refused, Round, denied_because, describe
+from mcpguard.proxy.verdicts import ADMITTED, exhausted, not_approved, not_judged, refused
 from mcpguard.stores.audit import LogError, cut
 from mcpguard.stores.counters import CHARGED, Charged, CounterStore, Exhausted
 
@@ -49,19 +50,9 @@ if TYPE_CHECKING:
     from mcpguard.proxy.categories import Categories
     from mcpguard.stores.audit import DecisionLog, Recorder
 
-ADMITTED: Final = Verdict(admitted=True)
-UNRECORDED: Final = Verdict(
-    admitted=False,
-    code="internal",
-    text="mcpguard: refused: the decision log cannot be written, so nothing may pass. Ask the user to look at "
-    "mcpguard's messages; do not retry.",
-    rule="",
-)
 _REFUSED_REQUEST: Final = "refused_request"
 _MAX_REMEMBERED: Final = 1000
 _NS_PER_MS: Final = 1_000_000
-_NS_PER_S: Final = 1_000_000_000
-_WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}
 _ALLOW: Final = Decision("allow", "/default")
 _NOBODY_WAITS: Final = "no call of this run waits for an approval"
 _FORGED: Final = "a `requestState` that is not as this run has given it out was taken away, and made a new call of it"
@@ -238,11 +229,7 @@ class Enforcer:
         except Exception as error:  # noqa: BLE001 - whatever goes wrong while judging is a refusal
             self.refund(ticket)
             self._complain(f"internal error while judging a call: {type(error).__name__}; the call was refused")
-            return Verdict(
-                admitted=False,
-                code="internal",
-                text=f"mcpguard: {printable(request.subject)} refused: the call could not be judged. Do not retry.",
-            )
+            return not_judged(request.subject)
         return verdict
 
     def _discharge(self, request: Consult, decision: Decision, now_ns: int) -> tuple[Decision, Verdict | Waiting]:
@@ -255,7 +242,7 @@ class Enforcer:
                 self.note(Note("forged_state", CLIENT, _FORGED, request.method, request.ticket.id), self._journal)
         asks = approvals is not None and decision.awaits_approval and request.method in ASKED_METHODS
         if not asks and decision.effect != "allow":
-            return decision, _refused(request, decision)
+            return decision, refused(request.subject, decision)
         if round_.admitted:
             return Decision("allow", decision.entry), ADMITTED
         granted = None
@@ -266,17 +253,17 @@ class Enforcer:
             if found is None:
                 # No person is asked about a call that could not pass.
                 peeked = self._counters.peek(decision.charges, now_ns, self._wall_clock())
-                if peeked is not CHARGED:
-                    return decision, _exhausted(request.subject, peeked)
+                if not isinstance(peeked, Charged):
+                    return decision, exhausted(request.subject, peeked)
                 found = approvals.ask(request, decision, round_, self._policy, now_ns)
             if isinstance(found, Waiting):
                 return decision, found
             if isinstance(found, Refused):
-                return decision, _not_approved(request, decision.reasons[0].rule, found)
+                return decision, not_approved(request.subject, decision.reasons[0].rule, found)
             granted, decision = found, Decision("allow", decision.entry, charges=decision.charges)
         outcome = self._charge(request.ticket, decision.charges, now_ns) if decision.charges else CHARGED
-        if outcome is not CHARGED:
-            return decision, _exhausted(request.subject, outcome)
+        if not isinstance(outcome, Charged):
+            return decision, exhausted(request.subject, outcome)
         if granted is not None and approvals is not None:
             request.ticket.approval = approvals.use_up(granted)
         return decision, ADMITTED
@@ -398,9 +385,9 @@ class Enforcer:
             return []
         self._journal = journal
         commands: list[Command] = []
-        for question, refused in self._approvals.overdue(self._policy, now_ns):
+        for question, refusal in self._approvals.overdue(self._policy, now_ns):
             commands += self._approvals.close_dialog(question)
-            commands += self._refuse(question.request, refused, journal)
+            commands += self._refuse(question.request, refusal, journal)
         return commands + self._approvals.progress(now_ns)
 
     def _again(self, request: Consult, journal: Journal) -> list[Command]:
@@ -410,11 +397,11 @@ class Enforcer:
         verdict = self.consult(request, journal)
         return verdict.commands if isinstance(verdict, Waiting) else [Settled(request.ticket, verdict)]
 
-    def _refuse(self, request: Consult, refused: Refused, journal: Journal) -> list[Command]:
+    def _refuse(self, request: Consult, refusal: Refused, journal: Journal) -> list[Command]:
         ticket = request.ticket
         decision = self._decide(request)
         rule = decision.reasons[0].rule if decision.reasons else ""
-        verdict = _not_approved(request, rule, refused)
+        verdict = not_approved(request.subject, rule, refusal)
         self._decisions += 1
         ticket.decision = self._decisions
         if self._recorder is not None:
@@ -652,49 +639,6 @@ def _decision_on(effect: Effect, section: str) -> Decision:
         return _ALLOW
     message = f'the policy does not open this method; ask the user to add it under "{section}"'
     return Decision("deny", f"/{section}", (Reason("denied", f"/{section}", message),))
-
-
-def _not_approved(request: Consult, rule: str, refused: Refused) -> Verdict:
-    text = f"mcpguard: {printable(request.subject).strip('`')} {refused.text}"
-    return Verdict(admitted=False, code=refused.code, text=text, rule=rule)
-
-
-def _refused(request: Consult, decision: Decision) -> Verdict:
-    reason = decision.reasons[0]
-    subject = printable(request.subject).strip("`")
-    verb = "needs approval" if reason.code == "approval_required" else "denied"
-    return Verdict(
-        admitted=False,
-        code=reason.code,
-        text=f"mcpguard: {subject} {verb}: {reason.message}. Do not retry unchanged.",
-        rule=reason.rule,
-        hidden=decision.effect == "hide",
-    )
-
-
-def _exhausted(subject: str, outcome: object) -> Verdict:
-    assert isinstance(outcome, Exhausted)
-    charge = outcome.charge
-    window = _WINDOWS.get(charge.window_s, f"{charge.window_s} seconds")
-    name = printable(subject).strip("`")
-    limit = f"counter {charge.counter} allows {charge.max} per {window}"
-    if outcome.full:
-        limit = f"counter {charge.counter} has as many different keys as it can hold"
-    if outcome.retry_after_ns is None:
-        text = f"mcpguard: {name} rate limited: {limit}, so it never passes. Do not retry."
-        wait_ms = None
-    else:
-        wait_ms = -(-outcome.retry_after_ns // _NS_PER_MS)
-        seconds = max(1, -(-outcome.retry_after_ns // _NS_PER_S))
-        text = f"mcpguard: {name} rate limited: {limit}. Try again in {seconds} s."
-    return Verdict(
-        admitted=False,
-        code="rate_limited",
-        text=text,
-        rule=charge.rule,
-        retry_after_ms=wait_ms,
-        remaining=outcome.remaining,
-    )
 
 
 def _charge_record(charge: Charge, *, with_amount: bool) -> dict[str, object]:

@@ -403,7 +403,7 @@ class Relay:
         return self._enforcer is None or self._enforcer.write(records)
 
     def _take_back(self, batch: Batch) -> None:
-        from mcpguard.proxy.enforce import UNRECORDED
+        from mcpguard.proxy.verdicts import UNRECORDED
 
         refused = Batch()
         with self._lock:
