@@ -14,7 +14,8 @@ from mcpguard.protocol.commands import Consult, Replied
 from mcpguard.protocol.session import Session
 from mcpguard.protocol.wire import CLIENT, encode
 from mcpguard.proxy import approval
-from mcpguard.proxy.enforce import Enforcer, Journal
+from mcpguard.proxy.enforce import Enforcer
+from mcpguard.proxy.records import Journal
 from mcpguard.stores.counters import MemoryCounters
 from support.conversation import call as call_of
 from support.conversation import notice, request, result
