@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mcpguard.policy.evaluate import Policy
     from mcpguard.protocol.commands import Command, InFlight
     from mcpguard.protocol.wire import Side
-    from mcpguard.proxy.approval import Question
+    from mcpguard.proxy.question import Question
     from support.conversation import Json
 
 Era: TypeAlias = Literal["handshake", "2026-07-28"]

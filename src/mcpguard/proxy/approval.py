@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
-from mcpguard.policy.canonical import canonical
-from mcpguard.policy.display import readable, visible_text
 from mcpguard.protocol import replies
-from mcpguard.protocol.commands import WAITING, Forward, Waiting
+from mcpguard.protocol.commands import Forward, Waiting
 from mcpguard.protocol.seals import ForgedError, Seal, binding_of, next_round, read_seal
 from mcpguard.protocol.wire import CLIENT
+from mcpguard.proxy.question import (
+    ALLOW_ONCE,
+    ALLOW_TOOL,
+    PROGRESS_EVERY_NS,
+    TOO_MANY,
+    Question,
+    Refused,
+    choose_id,
+    denied_because,
+    describe,
+    form_of,
+    may_come_back,
+    may_cover_tool,
+    nobody_answered,
+    nobody_asked,
+    still_waiting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,8 +39,7 @@ if TYPE_CHECKING:
     from mcpguard.policy.evaluate import Policy
     from mcpguard.protocol.commands import Command, Consult, InFlight
     from mcpguard.protocol.session import Session
-
-Rung: TypeAlias = Literal["client", "terminal"]
+    from mcpguard.proxy.question import Rung
 
 ASKED_METHODS: Final = frozenset(("tools/call", "resources/read", "resources/subscribe", "prompts/get"))
 """What a person can be asked about; whatever else needs an approval is refused."""
@@ -35,78 +49,6 @@ MAX_QUESTION_BYTES: Final = 32 << 20
 MAX_ROUNDS: Final = 10
 """How many rounds of an admitted call in a row are no new calls."""
 MAX_SEALS: Final = 10_000
-MAX_FORM_CHARS: Final = 2000
-"""How long what a call is about and its arguments may be, written out, to be shown in a client's form."""
-PROGRESS_EVERY_NS: Final = 5_000_000_000
-ALLOW_ONCE: Final = "allow once"
-ALLOW_TOOL: Final = "allow this tool"
-DENY: Final = "deny"
-_ID_CHARS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
-"""Letters and digits that nobody mistakes for one another."""
-_ID_LENGTH: Final = 8
-_NS_PER_S: Final = 1_000_000_000
-
-
-def choose_id() -> str:
-    """Give the id of a question: short enough to be typed, and one of 850 billion, so that two runs do not meet."""
-    return "".join(secrets.choice(_ID_CHARS) for _ in range(_ID_LENGTH))
-
-
-class Question:
-    """One call that a person is asked about.
-
-    `place` says who has it: the "client" in a dialog, a terminal while the call is "held", or nobody any more who waits ("later").
-    `ticket` is the request that waits for the answer; None if the client is to come again.
-    """
-
-    __slots__ = (
-        "asked_ns",
-        "binding",
-        "dialog",
-        "expires_ns",
-        "granted_by",
-        "granted_ns",
-        "held_until_ns",
-        "id",
-        "next_progress_ns",
-        "place",
-        "progress",
-        "reasons",
-        "request",
-        "size",
-        "ticket",
-    )
-
-    def __init__(
-        self,
-        id_: str,
-        request: Consult,
-        reasons: tuple[Reason, ...],
-        *,
-        binding: str,
-        asked_ns: int,
-        terms: ApprovalTerms,
-    ) -> None:
-        self.id = id_
-        self.request = request
-        self.reasons = reasons
-        self.binding = binding
-        self.size = len(request.ticket.line)
-        self.asked_ns = asked_ns
-        self.held_until_ns = asked_ns + terms.timeout_ns
-        self.expires_ns = self.held_until_ns + terms.ttl_ns
-        self.place: Literal["client", "held", "later"] = "held"
-        self.ticket: InFlight | None = request.ticket
-        self.dialog = ""
-        self.granted_by: Rung | None = None
-        self.granted_ns = 0
-        self.progress = 0
-        self.next_progress_ns = asked_ns + PROGRESS_EVERY_NS
-
-    @property
-    def waits(self) -> bool:
-        """Whether a request waits for the answer."""
-        return self.ticket is not None and self.ticket.state is WAITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +56,6 @@ class Granted:
     """A call may pass; `question` is None where an earlier answer covers the tool."""
 
     question: Question | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A call may not pass; `text` is what its client is told, after the name of the tool."""
-
-    code: Code
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +182,13 @@ class Approvals:
         if question is None:
             kept_bytes = len(ticket.line) + sum(each.size for each in self._questions.values())
             if len(self._questions) >= MAX_QUESTIONS or kept_bytes > MAX_QUESTION_BYTES:
-                return Refused("busy", "refused: too many calls wait for approval. Try again when some are answered.")
+                return TOO_MANY
             question = Question(
                 self._new_id(), request, decision.reasons, binding=bindings[0], asked_ns=now_ns, terms=terms
             )
             self._questions[question.id] = question
             if "client" in terms.via and self._session.declares(ticket, "elicitation/create"):
-                form = _form(question, terms)
+                form = form_of(question, terms)
                 if form is not None:
                     return self._ask_client(question, form, terms, now_ns)
         else:
@@ -297,7 +231,7 @@ class Approvals:
             return None, f"nothing waits for an approval `{id_}`"
         if question.granted_by is not None:
             return None, f"`{id_}` is approved already, and waits for the call"
-        if whole_tool and not _may_cover_tool(question, policy.approval):
+        if whole_tool and not may_cover_tool(question, policy.approval):
             return (
                 None,
                 'this policy lets an approval cover one call only; `"approval": {"remember": "tool"}` would let it cover the tool',
@@ -369,12 +303,9 @@ class Approvals:
                 token = question.request.progress_token
                 if token is not None:
                     question.progress += 1
-                    text = (
-                        f"waiting for approval: mcpguard approve {question.id}"
-                        if question.place == "held"
-                        else "waiting for approval"
+                    commands.append(
+                        Forward(CLIENT, replies.progress(token, question.progress, still_waiting(question)))
                     )
-                    commands.append(Forward(CLIENT, replies.progress(token, question.progress, text)))
         return commands
 
     def pending(self, now_ns: int) -> Iterator[Question]:
@@ -405,11 +336,7 @@ class Approvals:
         if "terminal" not in terms.via or not self._prepare_terminal():
             self._questions.pop(question.id, None)
             self._record(question, "unasked", now_ns, "client")
-            return Refused(
-                "approval_required",
-                f"needs approval: {_why(question)}; nobody could be asked, for the client shows no dialog to a person. "
-                "Do not retry unchanged.",
-            )
+            return nobody_asked(question)
         question.place = "held"
         self._record(question, "asked", now_ns, "terminal")
         self._announce(describe(question, now_ns, terms))
@@ -420,13 +347,9 @@ class Approvals:
     def _come_back(self, question: Question, terms: ApprovalTerms) -> Refused:
         if "terminal" not in terms.via or not self._prepare_terminal():
             self._questions.pop(question.id, None)
-            return Refused("approval_expired", f"needs approval: {_why(question)}; nobody answered in time.")
+            return nobody_answered(question)
         question.place, question.ticket = "later", None
-        return Refused(
-            "approval_expired",
-            f"needs approval {question.id}: {_why(question)}. Ask the user to run `mcpguard approve {question.id}`, then call again "
-            "with the same arguments.",
-        )
+        return may_come_back(question)
 
     def _weigh(self, question: Question, reply: object, policy: Policy, now_ns: int) -> Granted | Refused | None:
         """Say what a client's answer is worth; None if it is none of a person."""
@@ -437,7 +360,7 @@ class Approvals:
         content = reply.get("content")
         choice = content.get(replies.CHOICE) if isinstance(content, dict) else None
         if reply.get("action") == "accept" and (
-            choice == ALLOW_ONCE or (choice == ALLOW_TOOL and _may_cover_tool(question, terms))
+            choice == ALLOW_ONCE or (choice == ALLOW_TOOL and may_cover_tool(question, terms))
         ):
             self._grant(question, "client", whole_tool=choice == ALLOW_TOOL, policy=policy, now_ns=now_ns)
             return Granted(question)
@@ -501,57 +424,7 @@ class Approvals:
         return nonce, expires_ns
 
 
-def describe(question: Question, now_ns: int, terms: ApprovalTerms) -> dict[str, Any]:
-    """Describe a question for whoever may answer it in a terminal: JSON, with the arguments as canonical JSON text."""
-    until_ns = question.held_until_ns if question.waits else question.expires_ns
-    return {
-        "id": question.id,
-        "kind": question.request.kind,
-        "subject": question.request.subject,
-        "arguments": canonical(question.request.arguments or {}),
-        "rules": [{"rule": reason.rule, "message": reason.message} for reason in question.reasons],
-        "waited_s": round((now_ns - question.asked_ns) / _NS_PER_S, 1),
-        "state": question.place,
-        "expires_in_s": round(max(0, until_ns - now_ns) / _NS_PER_S, 1),
-        "remember": terms.remember,
-    }
-
-
-def denied_because(reason: str) -> Refused:
-    """Say that a person said no, and why, if they gave a reason."""
-    return Refused(
-        "approval_denied",
-        f"denied: the user did not approve it{f': {reason}' if reason else ''}. Do not retry unchanged.",
-    )
-
-
 def _remembering(
     request: Consult, reasons: tuple[Reason, ...], definition: bytes | None
 ) -> tuple[str, str, bytes | None]:
     return request.subject, " ".join(sorted(reason.rule for reason in reasons)), definition
-
-
-def _may_cover_tool(question: Question, terms: ApprovalTerms) -> bool:
-    return terms.remember == "tool" and question.request.kind == "tool"
-
-
-def _why(question: Question) -> str:
-    return question.reasons[0].message.rstrip(".")
-
-
-def _form(question: Question, terms: ApprovalTerms) -> dict[str, Any] | None:
-    """Write the question for a client's dialog; None if the call does not fit in one."""
-    request = question.request
-    # A URI is as good as an argument: who sees its beginning has not seen what they allow.
-    subject, arguments = readable(request.subject), readable(request.arguments or {})
-    if len(subject) + len(arguments) > MAX_FORM_CHARS:
-        return None
-    reasons = "\n".join(f"- {visible_text(f'{each.message} ({each.rule})')}" for each in question.reasons)
-    what = f"{request.kind} {subject}"
-    if request.kind != "resource":
-        what += f"\narguments: {arguments}"
-    message = f"mcpguard: may this call pass?\n\n{what}\n\nA person is asked because:\n{reasons}"
-    choices = [DENY, ALLOW_ONCE]
-    if _may_cover_tool(question, terms):
-        choices.append(ALLOW_TOOL)
-    return replies.question(message, choices)

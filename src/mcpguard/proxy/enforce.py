@@ -30,7 +30,8 @@ from mcpguard.policy.evaluate import (
 )
 from mcpguard.protocol.commands import WAITING, Note, Settled, Waiting
 from mcpguard.protocol.wire import CLIENT
-from mcpguard.proxy.approval import ASKED_METHODS, Granted, Refused, Round, denied_because, describe
+from mcpguard.proxy.approval import ASKED_METHODS, Granted, Round
+from mcpguard.proxy.question import Refused, denied_because, describe
 from mcpguard.proxy.records import Introduced, Journal, Records
 from mcpguard.proxy.verdicts import ADMITTED, exhausted, not_approved, not_judged, refused
 from mcpguard.stores.audit import LogError
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from mcpguard.policy.decision import Category, Charge, Code, Effect
     from mcpguard.policy.evaluate import Policy
     from mcpguard.protocol.commands import Command, Consult, InFlight, Replied
-    from mcpguard.proxy.approval import Approvals, Question
+    from mcpguard.proxy.approval import Approvals
     from mcpguard.proxy.categories import Categories
+    from mcpguard.proxy.question import Question
     from mcpguard.stores.audit import DecisionLog, Recorder
 
 _MAX_UNLISTED: Final = 1000

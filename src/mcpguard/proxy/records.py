@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mcpguard.policy.decision import Charge, Decision, Verdict
     from mcpguard.policy.evaluate import Policy
     from mcpguard.protocol.commands import Answered, InFlight, Note
-    from mcpguard.proxy.approval import Question
+    from mcpguard.proxy.question import Question
     from mcpguard.stores.audit import Recorder
 
 MAX_REMEMBERED: Final = 1000

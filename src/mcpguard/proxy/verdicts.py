@@ -12,7 +12,7 @@ from mcpguard.protocol.wire import printable
 
 if TYPE_CHECKING:
     from mcpguard.policy.decision import Decision
-    from mcpguard.proxy.approval import Refused
+    from mcpguard.proxy.question import Refused
     from mcpguard.stores.counters import Exhausted
 
 ADMITTED: Final = Verdict(admitted=True)
