@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcpguard.protocol import replies
 from mcpguard.protocol.commands import Forward, Waiting
-from mcpguard.protocol.seals import ForgedError, Seal, binding_of, next_round, read_seal
+from mcpguard.protocol.seals import binding_of
 from mcpguard.protocol.wire import CLIENT
 from mcpguard.proxy.question import (
     ALLOW_ONCE,
@@ -31,6 +31,7 @@ from mcpguard.proxy.question import (
     nobody_asked,
     still_waiting,
 )
+from mcpguard.proxy.rounds import Rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,15 +41,13 @@ if TYPE_CHECKING:
     from mcpguard.protocol.commands import Command, Consult, InFlight
     from mcpguard.protocol.session import Session
     from mcpguard.proxy.question import Rung
+    from mcpguard.proxy.rounds import Round
 
 ASKED_METHODS: Final = frozenset(("tools/call", "resources/read", "resources/subscribe", "prompts/get"))
 """What a person can be asked about; whatever else needs an approval is refused."""
 MAX_QUESTIONS: Final = 1000
 MAX_QUESTION_BYTES: Final = 32 << 20
 """How many questions are kept, and how long the calls are together that they are about."""
-MAX_ROUNDS: Final = 10
-"""How many rounds of an admitted call in a row are no new calls."""
-MAX_SEALS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +55,6 @@ class Granted:
     """A call may pass; `question` is None where an earlier answer covers the tool."""
 
     question: Question | None
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What a request carries of an earlier round.
-
-    `forged` says that this run has not given it out, `admitted` that it goes on with a call that was admitted, `question` that it brings the answer to one, with `reply` for it.
-    """
-
-    forged: bool = False
-    admitted: bool = False
-    question: Question | None = None
-    reply: object = None
 
 
 class Approvals:
@@ -92,10 +78,9 @@ class Approvals:
         self._announce = announce
         self._record = record
         self._id_of_next = id_of_next
-        self._key = secrets.token_bytes(32)
         self._questions: dict[str, Question] = {}
         self._remembered: set[tuple[str, str, bytes | None]] = set()
-        self._seals: dict[str, int] = {}
+        self._rounds = Rounds(self._questions.get)
 
     # What the enforcement point asks
 
@@ -109,45 +94,13 @@ class Approvals:
         return self._session.fault(request)
 
     def open_round(self, request: Consult, policy: Policy, now_ns: int) -> Round:
-        """Take up what a request carries of an earlier round, and write its line as the server is to get it.
-
-        What was not given out by this run, does not belong to this call, has been presented before or has expired makes it a new
-        call, and goes to nobody.
-        """
-        retry, ticket = request.retry, request.ticket
-        if retry is None:
-            return Round()
-        if retry.state is None:
-            # The guard gives a state with every question, its own and the server's: nobody has asked for these.
-            ticket.line = next_round(ticket.line, None, ours=True, others=False)
-            return Round()
-        try:
-            seal = read_seal(self._key, retry.state)
-        except ForgedError:
-            ticket.line = next_round(ticket.line, None, ours=True, others=False)
-            return Round(forged=True)
-        fresh = self._seals.pop(seal.nonce, None) is not None and now_ns < seal.expires_ns
-        if not fresh or seal.binding not in self.bindings(request, policy):
-            ticket.line = next_round(ticket.line, None, ours=True, others=False)
-            return Round()
-        if seal.kind == "admitted":
-            ticket.line = next_round(ticket.line, seal.state, ours=True, others=True)
-            if seal.rounds > MAX_ROUNDS:
-                return Round()
-            ticket.rounds = seal.rounds
-            return Round(admitted=True)
-        ticket.line = next_round(ticket.line, None, ours=True, others=False)
-        question = self._questions.get(seal.question)
-        return (
-            Round() if question is None else Round(question=question, reply=retry.responses.get(replies.QUESTION_KEY))
-        )
+        """Take up what a request carries of an earlier round, and write its line as the server is to get it."""
+        return self._rounds.open(request, lambda binding: binding in self.bindings(request, policy), now_ns)
 
     def seal(self, ticket: InFlight, state: str | None, policy: Policy, now_ns: int) -> str:
         """Give the state for the next round of an admitted request, with the server's own inside."""
         binding = self._binding(ticket, ticket.arguments, policy, self._definition(ticket))
-        rounds = getattr(ticket, "rounds", 0) + 1
-        nonce, expires_ns = self._outstanding(now_ns + policy.approval.ttl_ns, now_ns)
-        return Seal("admitted", binding, nonce, expires_ns, rounds, state=state).write(self._key)
+        return self._rounds.seal_admitted(ticket, state, binding, now_ns + policy.approval.ttl_ns, now_ns)
 
     def find(
         self, request: Consult, decision: Decision, round_: Round, policy: Policy, now_ns: int
@@ -326,9 +279,8 @@ class Approvals:
             line = replies.ask_client(question.dialog, form)
             commands = self._session.ask(ticket, question.dialog, line)
         else:
-            nonce, expires_ns = self._outstanding(question.expires_ns, now_ns)
-            state = Seal("ask", question.binding, nonce, expires_ns, question=question.id).write(self._key)
             question.ticket = None
+            state = self._rounds.seal_asked(question, now_ns)
             commands = self._session.answer(ticket, replies.ask_in_result(ticket.id, form, state))
         return Waiting(commands)
 
@@ -412,16 +364,6 @@ class Approvals:
         while (id_ := self._id_of_next()) in self._questions:
             pass
         return id_
-
-    def _outstanding(self, expires_ns: int, now_ns: int) -> tuple[str, int]:
-        """Give the nonce of a seal that may be presented once until `expires_ns`."""
-        if len(self._seals) >= MAX_SEALS:
-            self._seals = {nonce: end for nonce, end in self._seals.items() if now_ns < end}
-            while len(self._seals) >= MAX_SEALS:
-                del self._seals[next(iter(self._seals))]
-        nonce = secrets.token_hex(16)
-        self._seals[nonce] = expires_ns
-        return nonce, expires_ns
 
 
 def _remembering(

@@ -30,9 +30,10 @@ from mcpguard.policy.evaluate import (
 )
 from mcpguard.protocol.commands import WAITING, Note, Settled, Waiting
 from mcpguard.protocol.wire import CLIENT
-from mcpguard.proxy.approval import ASKED_METHODS, Granted, Round
+from mcpguard.proxy.approval import ASKED_METHODS, Granted
 from mcpguard.proxy.question import Refused, denied_because, describe
 from mcpguard.proxy.records import Introduced, Journal, Records
+from mcpguard.proxy.rounds import Round
 from mcpguard.proxy.verdicts import ADMITTED, exhausted, not_approved, not_judged, refused
 from mcpguard.stores.audit import LogError
 from mcpguard.stores.counters import CHARGED, Charged, CounterStore, Exhausted
