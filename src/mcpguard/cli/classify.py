@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from mcpguard.cli.console import report_console
 from mcpguard.cli.tool_lists import STDIN, read_tools
 from mcpguard.inventory.risk import Category, Risk, Severity
 from mcpguard.inventory.risk import classify as classify_tool
@@ -67,10 +67,7 @@ def risk_as_json(tool: Tool, risk: Risk) -> dict[str, object]:
 
 def new_console() -> Console:
     """Return where tables go: as wide as the terminal, or wide enough for those who read it line by line."""
-    from rich.console import Console
-
-    plain = bool(os.environ.get("NO_COLOR"))
-    console = Console(color_system=None if plain else "auto", highlight=False, markup=False, emoji=False)
+    console = report_console()
     if not console.is_terminal:
         console.width = WIDE
     return console

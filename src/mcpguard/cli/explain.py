@@ -87,9 +87,9 @@ def explain(
         told = explain_json.as_json(found, loaded.policy.approval, change, listed, similar)
         click.echo(explain_json.written(told | category))
     else:
-        from mcpguard.cli.explain_report import Report, console
+        from mcpguard.cli.explain_report import Report
 
-        Report(console(), arguments, risk).tell(found, change, listed, similar, loaded)
+        Report(arguments, risk).tell(found, change, listed, similar, loaded)
     context.exit(ExitCode.OK if found.effect == "allow" else ExitCode.FINDINGS)
 
 

@@ -5,10 +5,10 @@ Finds nothing out itself.
 
 from __future__ import annotations
 
-import os
 import textwrap
 from typing import TYPE_CHECKING, Final
 
+from mcpguard.cli.console import counted, report_console
 from mcpguard.cli.explain_json import flat
 from mcpguard.policy.decision import ApprovalTerms, Charge, Effect, Reason
 from mcpguard.policy.mend import Change, Edit, NoChange, edited
@@ -19,8 +19,6 @@ from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from rich.console import Console
 
     from mcpguard.inventory.risk import Risk
     from mcpguard.policy.trace import ConditionTrace, Look, Outcome, RuleTrace, Trace
@@ -47,21 +45,11 @@ _WAYS: Final[Mapping[frozenset[str], str]] = {
 _VERBS: Final = {"require": ("holds", "does not hold"), "deny_if": ("does not fire", "fires")}
 
 
-def console() -> Console:
-    """Give what a report is written on: neither too narrow for a table nor too wide for the eye."""
-    from rich.console import Console
-
-    plain = bool(os.environ.get("NO_COLOR"))
-    console = Console(color_system=None if plain else "auto", highlight=False, markup=False, emoji=False)
-    console.width = min(max(console.width, FEWEST_COLUMNS), MOST_COLUMNS)
-    return console
-
-
 class Report:
     """Writes what was found for people.  Whatever a policy, a call or a server says goes through `_safe`."""
 
-    def __init__(self, console: Console, arguments: Mapping[str, object], risk: Risk | None) -> None:
-        self._console = console
+    def __init__(self, arguments: Mapping[str, object], risk: Risk | None) -> None:
+        self._console = report_console(columns=(FEWEST_COLUMNS, MOST_COLUMNS))
         self._arguments = arguments
         self._risk = risk
 
@@ -97,9 +85,7 @@ class Report:
         meant = f"; did you mean {' or '.join(f'`{_safe(name)}`' for name in similar)}?" if similar else ""
         if listed is not None:
             is_there = (
-                "is in the list of tools"
-                if tool in listed
-                else f"is not in the list of {_counted(len(listed), 'tool')}"
+                "is in the list of tools" if tool in listed else f"is not in the list of {counted(len(listed), 'tool')}"
             )
             self._line(f"`{_safe(tool)}` {is_there}{meant}", indent=3, style="" if tool in listed else "yellow")
         elif meant:
@@ -212,7 +198,7 @@ class Report:
                 self._line("None: the policy refuses every call of this tool, whatever its arguments.", indent=3)
             case NoChange():
                 more = ", and gave up" if change.gave_up else ""
-                tried = _counted(change.tried, "change")
+                tried = counted(change.tried, "change")
                 self._line(
                     f"None was found. Tried {tried} of up to 3 edits, with what the policy names{more}.", indent=3
                 )
@@ -306,9 +292,5 @@ def _time(nanoseconds: int) -> str:
     """Write a time in its largest unit that is whole."""
     for noun, unit in _UNITS_NS.items():
         if nanoseconds % unit == 0:
-            return _counted(nanoseconds // unit, noun)
+            return counted(nanoseconds // unit, noun)
     return f"{nanoseconds // _MS} ms"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
