@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpguard.policy.limits import EXACT_UP_TO, BucketLog, ExactLog, Log, open_log, window_seconds
+from mcpguard.policy.limits import EXACT_UP_TO, BucketLog, ExactLog, Log, open_log, window_seconds, window_words
 
 STEPS = st.lists(st.integers(min_value=0, max_value=12), max_size=60)
 WINDOWS = st.integers(min_value=1, max_value=30)
@@ -226,3 +226,11 @@ def test_buckets_know_that_none_is_never() -> None:
 )
 def test_a_window_is_a_word_or_a_whole_number_with_a_unit(text: str, seconds: int | None) -> None:
     assert window_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("word", ["second", "minute", "hour", "day", "week"])
+def test_a_window_that_has_a_word_is_told_by_it(word: str) -> None:
+    seconds = window_seconds(word)
+    assert seconds is not None
+    assert window_words(seconds) == word
+    assert window_words(seconds + 1) == f"{seconds + 1} seconds"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mcpguard.cli.console import counted, report_console
 from mcpguard.cli.explain_json import flat
 from mcpguard.policy.decision import ApprovalTerms, Charge, Effect, Reason
+from mcpguard.policy.limits import window_words
 from mcpguard.policy.mend import Change, Edit, NoChange, edited
 from mcpguard.policy.operators import UNSET
 from mcpguard.policy.paths import ABSENT, BLOCKED, Place, place_text
@@ -32,7 +33,6 @@ _COLOURS: Final[Mapping[Effect, str]] = {"allow": "bold green", "deny": "bold re
 _EFFECTS: Final[Mapping[Effect, str]] = {"allow": "allowed", "deny": "denied", "hide": "hidden"}
 _OUTCOMES: Final[Mapping[Outcome, str]] = {"yes": "green", "no": "none", "unsure": "yellow", "absent": "yellow"}
 _SAID: Final = {YES: "yes", UNSURE: "unsure"}
-_WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}
 _MS: Final = 1_000_000
 _UNITS_NS: Final = {"hour": 3_600_000_000_000, "minute": 60_000_000_000, "second": 1_000_000_000}
 _WAYS: Final[Mapping[frozenset[str], str]] = {
@@ -156,8 +156,7 @@ class Report:
             match limit.owed:
                 case Charge() as charge:
                     key = "" if charge.key is None else f", for {_value(charge.key)}"
-                    window = _WINDOWS.get(charge.window_s, f"{charge.window_s} seconds")
-                    said = f"takes {flat(charge.amount)} of {charge.max} per {window}{key}"
+                    said = f"takes {flat(charge.amount)} of {charge.max} per {window_words(charge.window_s)}{key}"
                     self._verdict(limit.rule, said, stands=limit.rule in over)
                     if charge.counter != limit.rule:
                         self._line(f"counter {_safe(charge.counter)}", indent=6)

@@ -285,6 +285,11 @@ def open_log(window_ns: int, max_calls: int) -> Log:
     return ExactLog(window_ns, max_calls) if max_calls <= EXACT_UP_TO else BucketLog(window_ns)
 
 
+def window_words(seconds: int) -> str:
+    """Write a window as one reads it after "per"."""
+    return next((word for word, length in _WORDS.items() if length == seconds), f"{seconds} seconds")
+
+
 def window_seconds(text: str) -> int | None:
     """Read a window: `second minute hour day week`, or a number of `s`, `m`, `h` or `d`; None if it is neither."""
     if text in _WORDS:

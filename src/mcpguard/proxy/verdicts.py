@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mcpguard.policy.decision import Verdict
+from mcpguard.policy.limits import window_words
 from mcpguard.protocol.wire import printable
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ UNRECORDED: Final = Verdict(
 )
 _NS_PER_MS: Final = 1_000_000
 _NS_PER_S: Final = 1_000_000_000
-_WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}
 
 
 def refused(subject: str, decision: Decision) -> Verdict:
@@ -49,8 +49,7 @@ def not_approved(subject: str, rule: str, refusal: Refused) -> Verdict:
 def exhausted(subject: str, outcome: Exhausted) -> Verdict:
     """A limit is used up."""
     charge = outcome.charge
-    window = _WINDOWS.get(charge.window_s, f"{charge.window_s} seconds")
-    limit = f"counter {charge.counter} allows {charge.max} per {window}"
+    limit = f"counter {charge.counter} allows {charge.max} per {window_words(charge.window_s)}"
     if outcome.full:
         limit = f"counter {charge.counter} has as many different keys as it can hold"
     if outcome.retry_after_ns is None:
