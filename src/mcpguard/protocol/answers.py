@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mcpguard.protocol.catalogue import Catalogue
     from mcpguard.protocol.commands import InFlight
-    from mcpguard.protocol.session import Rules
+    from mcpguard.protocol.rules import Rules
     from mcpguard.protocol.splice import Change
     from mcpguard.protocol.wire import Message
 

@@ -49,44 +49,12 @@ from mcpguard.protocol.wire import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
+    from typing import Any, ClassVar, Final
 
     from mcpguard.policy.decision import Code, Verdict
     from mcpguard.protocol.commands import Command
+    from mcpguard.protocol.rules import Admit, Journal, Rules
     from mcpguard.protocol.wire import Id, Side
-
-    Journal = TypeVar("Journal")
-    Admit: TypeAlias = Callable[[InFlight, dict[str, Any], int, Journal], bool]
-    """Judges a tool call (its entry, its arguments) at an instant, and writes it down in a journal: True admits it, False leaves it
-    to be judged at length."""
-
-    class Rules(Protocol):
-        """What a session must know of the policy in force."""
-
-        def shows(self, method: str, name: str) -> bool:
-            """Whether the list that `method` gives may show the item of this name."""
-
-        def permits_resource(self, uri: str) -> bool:
-            """Whether the policy lets this resource be read, limits aside."""
-
-        def permits_method(self, method: str) -> bool:
-            """Whether a method that the protocol does not know may pass."""
-
-        def permits_server_request(self, method: str) -> bool:
-            """Whether a server may ask this of the client."""
-
-        def permits_drift(self) -> bool:
-            """Whether a tool may change during a session."""
-
-        needs_categories: bool
-        """Whether the policy has entries for risk categories."""
-
-        def see_tools(self, tools: object, changed: list[str]) -> None:
-            """Learn from a list of tools what can be done with each; `changed` names those whose definitions have changed."""
-
-        def seal(self, ticket: InFlight, state: str | None) -> str:
-            """Give the state under which the client may bring a request's next round; `state` is the server's own, if it gave one."""
-
 
 MAX_IN_FLIGHT: Final = 65_536
 RESERVED_FOR: Final = 10_000
