@@ -9,7 +9,7 @@ from __future__ import annotations
 from _collections import deque  # all that is needed of `collections`, which takes a millisecond to import
 
 from mcpguard.protocol import answers, methods, replies, requests
-from mcpguard.protocol.asking import ServerRequests
+from mcpguard.protocol.asking import Asked
 from mcpguard.protocol.catalogue import Catalogue
 from mcpguard.protocol.commands import (
     CANCELLED,
@@ -25,7 +25,6 @@ from mcpguard.protocol.commands import (
     InFlight,
     Note,
     Remember,
-    Replied,
 )
 from mcpguard.protocol.framing import Overlong
 from mcpguard.protocol.inquiry import Inquiry
@@ -83,9 +82,7 @@ class Session:
         self._requests: dict[Id, InFlight] = {}
         self._reserved: deque[InFlight] = deque()
         self._probes = Probes()
-        self._asked = ServerRequests(max_in_flight)
-        self._questions: dict[str, InFlight] = {}
-        """The guard's own requests to the client, each about a request of the client's that waits for the answer."""
+        self._asked = Asked(max_in_flight)
         self._inquiry = Inquiry()
         self._parsed: dict[str, Any] | None = None
         """What the short way has read of the line that comes next."""
@@ -156,8 +153,6 @@ class Session:
                 entry.state = WITHDRAWN
         commands += self._asked.end()
         self._inquiry.forget()
-        for question_id in list(self._questions):
-            commands += self.withdraw_question(question_id)
         self._requests.clear()
         self._subscribed.clear()
         self._reserved.clear()
@@ -253,8 +248,6 @@ class Session:
                 return self._upstream_notification(message)
             return self._asked.receive(message, opened=self._rules is not None)
         if message.method is None:
-            if message.id in self._questions:
-                return [Replied(self._questions.pop(str(message.id)), message.result)]
             return self._asked.answer(message)
         return self._client_notification(message) if message.id is None else self._client_request(message)
 
@@ -281,14 +274,11 @@ class Session:
 
     def ask(self, ticket: InFlight, question_id: str, line: bytes) -> list[Command]:
         """Ask the client something about a request of its own that waits; `Replied` says what it answers, and nobody else hears it."""
-        self._questions[question_id] = ticket
-        return [Forward(CLIENT, line)]
+        return self._asked.ask(ticket, question_id, line)
 
     def withdraw_question(self, question_id: str) -> list[Command]:
         """Take a question back that the client has not answered."""
-        if self._questions.pop(question_id, None) is None:
-            return []
-        return [Forward(CLIENT, replies.cancelled(question_id, "it was answered elsewhere, or too late"))]
+        return self._asked.withdraw(question_id)
 
     def inquire(self, ticket: InFlight) -> list[Command]:
         """Ask the server for its tools on the guard's own account; `Listed` says when that is over, and gives the tickets back."""
@@ -371,8 +361,6 @@ class Session:
             self._forget_reserved(entry)
             return []
         if shape == "answer":
-            if id_ in self._questions:
-                return [Replied(self._questions.pop(str(id_)), None)]
             return self._asked.answer_unread(id_, text)
         return [] if id_ in self._requests else [Forward(CLIENT, replies.error(id_, code, text))]
 
