@@ -1448,7 +1448,7 @@ def test_a_client_of_the_2026_revision_hears_of_changed_lists_on_its_subscriptio
     assert announced(talk) == [on_subscription("8", "resources")]
     talk.server(result("8"))
     assert announced(talk) == []
-    assert not talk.session._subscribed
+    assert not talk.session._audience.subscribed
 
 
 # What shows no more than whom it would keep waiting
@@ -1530,7 +1530,7 @@ def test_a_subscription_that_is_over_is_forgotten(how: str) -> None:
             talk.server(cancelled(1))
         case _:
             talk.ends()
-    assert talk.session._subscribed == {}
+    assert talk.session._audience.subscribed == {}
     assert talk.told(talk.session.announce_lists()) == []
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _collections import deque  # all that is needed of `collections`, which takes a millisecond to import
 
-from mcpguard.protocol import answers, methods, replies, requests
+from mcpguard.protocol import announcements, answers, methods, replies, requests
 from mcpguard.protocol.asking import Asked
 from mcpguard.protocol.catalogue import Catalogue
 from mcpguard.protocol.commands import (
@@ -27,12 +27,10 @@ from mcpguard.protocol.commands import (
     Remember,
 )
 from mcpguard.protocol.framing import Overlong
-from mcpguard.protocol.inquiry import Inquiry
-from mcpguard.protocol.lists import LISTED, LISTS, keep_subscriptions
+from mcpguard.protocol.lists import LISTS
 from mcpguard.protocol.plain import read_answer, read_call
 from mcpguard.protocol.probes import Probes
 from mcpguard.protocol.repeats import MIN_BYTES
-from mcpguard.protocol.replies import SUBSCRIPTION_KEY
 from mcpguard.protocol.wire import (
     CLIENT,
     INTERNAL_ERROR,
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
 
     from mcpguard.policy.decision import Code, Verdict
     from mcpguard.protocol.commands import Command
+    from mcpguard.protocol.inquiry import Inquiry
     from mcpguard.protocol.rules import Admit, Journal, Rules
     from mcpguard.protocol.wire import Id, Side
 
@@ -83,17 +82,14 @@ class Session:
         self._reserved: deque[InFlight] = deque()
         self._probes = Probes()
         self._asked = Asked(max_in_flight)
-        self._inquiry = Inquiry()
+        self._inquiry: Inquiry | None = None
         self._parsed: dict[str, Any] | None = None
         """What the short way has read of the line that comes next."""
         self._modern_version: object = None
         self._modern_capabilities: object = None
         """What the client's last request of the 2026-07-28 revision declared."""
         self._catalogue = Catalogue()
-        self._offered: frozenset[str] = frozenset()
-        """Which lists the server has, as its `initialize` result says."""
-        self._subscribed: dict[Id, frozenset[str]] = {}
-        """Which lists' changes a `subscriptions/listen` that the server has acknowledged asked for."""
+        self._audience = announcements.Audience()
 
     # What the owner of the session tells it
 
@@ -113,29 +109,23 @@ class Session:
     @property
     def deadline_ns(self) -> int | None:
         """When `tick` wants to be called; None: never."""
-        dues = (self._probes.deadline_ns, self._inquiry.deadline_ns)
+        dues = (self._probes.deadline_ns, None if self._inquiry is None else self._inquiry.deadline_ns)
         return min((due for due in dues if due is not None), default=None)
 
     def tick(self, now_ns: int) -> list[Command]:
         """Answer the probes that a server has left unanswered for too long."""
         self._now_ns = now_ns
         commands: list[Command] = []
-        if self._inquiry.deadline_ns is not None and now_ns >= self._inquiry.deadline_ns:
-            commands += self._inquiry.end()
+        inquiry = self._inquiry
+        if inquiry is not None and inquiry.deadline_ns is not None and now_ns >= inquiry.deadline_ns:
+            commands += inquiry.end()
         if self._probes.deadline_ns is not None and now_ns >= self._probes.deadline_ns:
             commands += self._speak_for_probes()
         return commands
 
     def announce_lists(self) -> list[Command]:
-        """Tell the client that what lists show may have changed, where it can hear that.
-
-        Up to 2025-11-25 a client hears it at any time after `initialize`; from 2026-07-28 only on a subscription of its own,
-        named by its id (patterns/subscriptions).
-        """
-        lines = [replies.list_changed(kind) for kind in sorted(self._offered)]
-        for id_, kinds in self._subscribed.items():
-            lines += [replies.list_changed(kind, id_) for kind in sorted(kinds)]
-        return [Forward(CLIENT, line) for line in lines]
+        """Tell the client that what lists show may have changed, where it can hear that."""
+        return [Forward(CLIENT, line) for line in self._audience.announce()]
 
     def end(self, reason: str) -> list[Command]:
         """The server is gone: every request in flight gets its one error, and so will every later one."""
@@ -152,9 +142,10 @@ class Session:
                     commands.append(Abandon(entry))
                 entry.state = WITHDRAWN
         commands += self._asked.end()
-        self._inquiry.forget()
+        if self._inquiry is not None:
+            self._inquiry.forget()
         self._requests.clear()
-        self._subscribed.clear()
+        self._audience.subscribed.clear()
         self._reserved.clear()
         self._probes.take()
         return commands
@@ -282,6 +273,11 @@ class Session:
 
     def inquire(self, ticket: InFlight) -> list[Command]:
         """Ask the server for its tools on the guard's own account; `Listed` says when that is over, and gives the tickets back."""
+        if self._inquiry is None:
+            # Few runs make one.
+            from mcpguard.protocol.inquiry import Inquiry
+
+            self._inquiry = Inquiry()
         meta = {VERSION_KEY: self._modern_version, CAPABILITIES_KEY: {}} if ticket.modern else None
         return self._inquiry.begin(ticket, meta, self._now_ns)
 
@@ -457,12 +453,11 @@ class Session:
     def _listen(self, entry: InFlight, message: Message) -> list[Command]:
         assert self._rules is not None
         rules, catalogue = self._rules, self._catalogue
-        line, taken = keep_subscriptions(
+        line, taken = announcements.keep_subscriptions(
             message, lambda uri: rules.permits_resource(uri) and catalogue.fault("resource", uri, rules) is None
         )
         message.line = line
-        wanted = message.params.get("notifications") or {}
-        entry.extra = frozenset(kind for kind in LISTED if wanted.get(f"{kind}ListChanged") is True)
+        entry.extra = announcements.wanted_lists(message)
         commands = self._pass(entry, message)
         if taken:
             commands.append(
@@ -521,7 +516,7 @@ class Session:
             del self._requests[entry.id]
             return [Abandon(entry)]
         entry.state = CANCELLED
-        self._subscribed.pop(entry.id, None)
+        self._audience.subscribed.pop(entry.id, None)
         entry.seq = self._seq
         self._reserved.append(entry)
         commands: list[Command] = [Forward(UPSTREAM, message.line)]
@@ -535,7 +530,7 @@ class Session:
     def _upstream_answer(self, message: Message) -> list[Command]:
         assert message.id is not None
         entry = self._requests.get(message.id)
-        if entry is None and self._inquiry.id is not None and message.id == self._inquiry.id:
+        if entry is None and self._inquiry is not None and message.id == self._inquiry.id:
             return self._inquiry.read(message, self._rules, self._catalogue)
         if entry is None or entry.state is not SENT:
             if entry is not None:
@@ -562,7 +557,7 @@ class Session:
         if entry.method in answers.INTRODUCTIONS and message.result is not None:
             self.server = answers.server_info(message.result) or self.server
             if entry.method == "initialize":
-                self._offered = answers.offered_lists(message.result)
+                self._audience.see_introduction(message.result)
             commands.append(Remember(silent=False))
         commands += reading.notes
         commands.append(Forward(CLIENT, reading.line))
@@ -588,11 +583,10 @@ class Session:
         return [Forward(CLIENT, line)]
 
     def _subscribe(self, message: Message) -> None:
-        meta = message.params.get("_meta")
-        id_ = meta.get(SUBSCRIPTION_KEY) if type(meta) is dict else None
-        entry = self._requests.get(id_) if type(id_) is str or type(id_) is int else None
+        id_ = announcements.subscription_of(message)
+        entry = self._requests.get(id_) if id_ is not None else None
         if entry is not None and entry.method == "subscriptions/listen" and entry.state is SENT:
-            self._subscribed[entry.id] = entry.extra
+            self._audience.subscribed[entry.id] = entry.extra
 
     def _upstream_cancels(self, message: Message) -> list[Command]:
         """A server withdraws a request of its own, or ends a subscription (2026-07-28, patterns/cancellation)."""
@@ -613,8 +607,7 @@ class Session:
     def _forget(self, entry: InFlight) -> None:
         if self._requests.get(entry.id) is entry:
             del self._requests[entry.id]
-            if self._subscribed:
-                self._subscribed.pop(entry.id, None)
+            self._audience.subscribed.pop(entry.id, None)
 
     def _release(self) -> None:
         """Free the ids that have been reserved for long enough."""
