@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mcpguard.policy.decision import Verdict
-from mcpguard.policy.limits import window_words
+from mcpguard.policy.notation import window_words
 from mcpguard.protocol.wire import printable
 
 if TYPE_CHECKING:
