@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from mcpguard.policy.compile import pointer
 from mcpguard.policy.decision import ApprovalTerms, Charge, Reason
-from mcpguard.policy.mend import Change, Edit, NoChange
+from mcpguard.policy.mend import Change, NoChange
 from mcpguard.policy.operators import UNSET
 from mcpguard.policy.paths import ABSENT, BLOCKED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mcpguard.policy.edits import Edit
     from mcpguard.policy.trace import ConditionTrace, LimitTrace, NameTrace, RuleTrace, Trace
 
 MOST_LOOKS: Final = 100

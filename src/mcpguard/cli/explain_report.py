@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from mcpguard.cli.console import counted, report_console
 from mcpguard.cli.explain_json import flat
 from mcpguard.policy.decision import ApprovalTerms, Charge, Effect, Reason
-from mcpguard.policy.mend import Change, Edit, NoChange, edited
+from mcpguard.policy.edits import Edit, edited
+from mcpguard.policy.mend import Change, NoChange
 from mcpguard.policy.notation import window_words
 from mcpguard.policy.operators import UNSET
 from mcpguard.policy.paths import ABSENT, BLOCKED, Place, place_text
