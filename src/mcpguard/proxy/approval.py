@@ -84,18 +84,13 @@ class Approvals:
 
     # What the enforcement point asks
 
-    def bindings(self, request: Consult, policy: Policy) -> tuple[str, ...]:
-        """Give what an approval may be bound by that is for this very call; the first is what it is bound by now."""
-        parts = request.ticket, request.arguments, policy
-        return tuple(self._binding(*parts, definition) for definition in self._definitions(request, policy))
-
     def fault(self, request: Consult) -> tuple[Code, str] | None:
         """Say what the session has found by now that stands against a request which waits; None: nothing."""
         return self._session.fault(request)
 
     def open_round(self, request: Consult, policy: Policy, now_ns: int) -> Round:
         """Take up what a request carries of an earlier round, and write its line as the server is to get it."""
-        return self._rounds.open(request, lambda binding: binding in self.bindings(request, policy), now_ns)
+        return self._rounds.open(request, lambda binding: binding in self._bindings(request, policy), now_ns)
 
     def seal(self, ticket: InFlight, state: str | None, policy: Policy, now_ns: int) -> str:
         """Give the state for the next round of an admitted request, with the server's own inside."""
@@ -113,7 +108,7 @@ class Approvals:
             found = self._weigh(round_.question, round_.reply, policy, now_ns)
             if found is not None:
                 return found
-        bindings = self.bindings(request, policy)
+        bindings = self._bindings(request, policy)
         for question in self._questions.values():
             if question.binding not in bindings or question.granted_by is None:
                 continue
@@ -127,7 +122,7 @@ class Approvals:
         """Ask a person about a call, by the first way that there is."""
         terms, ticket = policy.approval, request.ticket
         self._drop_expired(now_ns)
-        bindings = self.bindings(request, policy)
+        bindings = self._bindings(request, policy)
         question = round_.question or self._left_over(bindings)
         # It is asked about anew: what was asked about it before is about something that has changed.
         for old in [each for each in self._questions.values() if each.ticket is ticket and each is not question]:
@@ -190,7 +185,7 @@ class Approvals:
                 'this policy lets an approval cover one call only; `"approval": {"remember": "tool"}` would let it cover the tool',
             )
         request = question.request
-        if question.binding not in self.bindings(request, policy) or self.fault(request) is not None:
+        if question.binding not in self._bindings(request, policy) or self.fault(request) is not None:
             self._void(question, now_ns)
             return question, f"`{id_}` is void, for the tool has changed meanwhile; a call that waits is judged anew"
         self._grant(question, "terminal", whole_tool=whole_tool, policy=policy, now_ns=now_ns)
@@ -325,7 +320,7 @@ class Approvals:
         question.expires_ns = now_ns + policy.approval.ttl_ns
         # What has changed since it was shown to a person is not what they have allowed.
         request = question.request
-        if whole_tool and question.binding in self.bindings(request, policy):
+        if whole_tool and question.binding in self._bindings(request, policy):
             definition = self._definition(request.ticket)
             self._remembered.add(_remembering(request, question.reasons, definition))
         self._record(question, "granted for the tool" if whole_tool else "granted", now_ns, by)
@@ -342,6 +337,11 @@ class Approvals:
         """
         definition = self._definition(request.ticket)
         return (definition,) if definition is None or policy.drift == "allow" else (definition, None)
+
+    def _bindings(self, request: Consult, policy: Policy) -> tuple[str, ...]:
+        """Give what an approval may be bound by that is for this very call; the first is what it is bound by now."""
+        parts = request.ticket, request.arguments, policy
+        return tuple(self._binding(*parts, definition) for definition in self._definitions(request, policy))
 
     def _binding(self, ticket: InFlight, arguments: object, policy: Policy, definition: bytes | None) -> str:
         return binding_of(ticket.method, ticket.subject, arguments, definition, policy.digest)
