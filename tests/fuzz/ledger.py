@@ -244,7 +244,7 @@ class Ledger:
 
     def know_silent(self) -> None:
         """Say that the server is known to leave probes unanswered."""
-        self._obey(self.session.know_silent(silent=True), Doing("silence"))
+        self._obey(self.session.know_silent(), Doing("silence"))
 
     def end(self) -> None:
         """Let the server be gone."""

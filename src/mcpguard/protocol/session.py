@@ -97,10 +97,10 @@ class Session:
         """From now on, judge by `rules`; called again, by other ones."""
         self._rules = rules
 
-    def know_silent(self, *, silent: bool) -> list[Command]:
-        """Say what earlier runs found about this server and `server/discover`."""
-        self._probes.silent = silent
-        return self._speak_for_probes() if silent else []
+    def know_silent(self) -> list[Command]:
+        """Earlier runs found that this server says nothing to `server/discover`."""
+        self._probes.silent = True
+        return self._speak_for_probes()
 
     def see_sign_of_life(self, now_ns: int) -> None:
         """The server wrote its first byte, to stdout or to stderr."""

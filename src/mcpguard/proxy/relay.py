@@ -178,7 +178,7 @@ class Relay:
         """Earlier runs found that the server says nothing to `server/discover`."""
         batch = Batch()
         with self._lock:
-            self._collect(self.session.know_silent(silent=True), batch)
+            self._collect(self.session.know_silent(), batch)
             batch.records = self._take_records()
         self._carry_out(batch, GUARD)
 
