@@ -21,7 +21,7 @@ RISK_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
-LINTED := src tests scripts/install-servers $(wildcard benchmarks)
+LINTED := src tests scripts/install-servers scripts/picture $(wildcard benchmarks)
 
 # The pure rooms are covered by their own tests, not by what passes through them on the way.
 # `make test` runs those tests once, with the checks.
@@ -33,7 +33,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint cover bench fuzz soak risk servers clean $(addprefix cover-,$(ROOMS))
+.PHONY: help demo test check lint cover bench fuzz soak risk picture servers clean $(addprefix cover-,$(ROOMS))
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -56,6 +56,7 @@ lint: $(DEV)
 	$(BIN)/ruff format --check $(LINTED)
 	$(BIN)/mypy
 	$(BIN)/mypy scripts/install-servers
+	$(BIN)/mypy scripts/picture
 	$(BIN)/lint-imports
 
 cover: $(addprefix cover-,$(ROOMS))
@@ -79,6 +80,9 @@ soak: $(DEV) ## make a million calls through one guard: nothing lost, nothing tw
 risk: $(DEV) ## measure how well tools are told apart: make risk DATA=labelled-tools.jsonl
 	@test -n '$(DATA)' || { echo 'make: name a file of labelled tools: make risk DATA=labelled-tools.jsonl (docs/risk.md)' >&2; exit 2; }
 	$(BIN)/python benchmarks/risk.py '$(DATA)' $(RISK_ARGS)
+
+picture: $(DEV) ## draw the terminal on the first page of README.md anew, from runs that it makes
+	$(BIN)/python scripts/picture
 
 servers: $(DEV)
 	$(BIN)/python scripts/install-servers
