@@ -9,25 +9,26 @@ from jsonschema_rs import Draft202012Validator
 
 from mcpguard.cli.json_lines import json_lines
 from mcpguard.errors import PolicyError
-from mcpguard.inventory.cases import draft_cases, expectation_of, lexical
+from mcpguard.inventory.cases import draft_cases, lexical
 from mcpguard.inventory.check import check_tools
 from mcpguard.policy.check import check_policy
-from mcpguard.policy.decision import ToolCall
-from mcpguard.policy.evaluate import Policy, evaluate
-from mcpguard.stores.counters import Charged, MemoryCounters
+from mcpguard.proof.cases import Sequence, load_cases
+from mcpguard.proof.judge import Surroundings, judge
 from mcpguard.stores.files import load_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+    from collections.abc import Sequence as Many
     from pathlib import Path
 
     from mcpguard.inventory.draft import Draft, DraftedTool
     from mcpguard.inventory.tools import Tool
+    from mcpguard.stores.files import LoadedPolicy
 
 Case = dict[str, Any]
 
 
-def faults_of(draft: Draft, tools: Sequence[Tool], file: Path) -> list[str]:
+def faults_of(draft: Draft, tools: Many[Tool], file: Path) -> list[str]:
     """List what is wrong with a draft for `tools`, written to `file` and read again: none if it is as it should be."""
     file.write_text(json_lines(draft.document) + "\n", encoding="utf-8")
     try:
@@ -36,10 +37,9 @@ def faults_of(draft: Draft, tools: Sequence[Tool], file: Path) -> list[str]:
         return [str(finding) for finding in error.findings]
     assert loaded.policy == draft.policy
     found = [*check_policy(loaded.document), *check_tools(loaded.document, loaded.policy, tools)]
-    cases = read_cases(draft)
     return [
         *(f"{each.code} {each.rule}: {each.message}" for each in found),
-        *wrong_cases(loaded.policy, cases, {tool.name: tool for tool in tools}),
+        *wrong_cases(loaded, draft, {tool.name: tool for tool in tools}),
     ]
 
 
@@ -49,28 +49,18 @@ def read_cases(draft: Draft) -> list[Case]:
     return cases
 
 
-def wrong_cases(policy: Policy, cases: Sequence[Case], tools: dict[str, Tool]) -> Iterator[str]:
-    """Yield the cases that are not judged as they say, or that the server itself would not take."""
-    for case in cases:
-        steps = case.get("sequence", [case])
-        counters = MemoryCounters()
-        for step in steps:
-            validator = Draft202012Validator(dict(tools[step["tool"]].input_schema), offline=True)
-            if not validator.is_valid(step["arguments"]):
-                yield f"no valid arguments: {step}"
-            expect, rules = _judged(policy, step, counters)
-            if expect != step["expect"] or not set(step.get("because", ())) <= rules:
-                yield f"judged {expect} by {rules}: {step}"
-
-
-def _judged(policy: Policy, step: Case, counters: MemoryCounters) -> tuple[str, set[str]]:
-    decision = evaluate(policy, ToolCall(step["tool"], step["arguments"], lexical))
-    expect = expectation_of(decision)
-    if expect == "allow":
-        charged = counters.charge(decision.charges, 0)
-        if not isinstance(charged, Charged):
-            return "deny", {charged.charge.rule}
-    return expect, {reason.rule for reason in decision.reasons}
+def wrong_cases(policy: LoadedPolicy, draft: Draft, tools: dict[str, Tool]) -> Iterator[str]:
+    """Yield the cases that do not hold once they were written and read again, or that the server itself would not take."""
+    file = policy.path.with_suffix(".test.json")
+    file.write_text(json_lines(draft_cases(draft)) + "\n", encoding="utf-8")
+    for case in load_cases(file, policy.document).cases:
+        for call in case.sequence if isinstance(case, Sequence) else (case,):
+            validator = Draft202012Validator(dict(tools[call.tool].input_schema), offline=True)
+            if not validator.is_valid(call.arguments):
+                yield f"no valid arguments: {call}"
+        result = judge(policy.policy, case, Surroundings(lexical))
+        if not result.holds:
+            yield f"judged {result.outcomes[-1]}: {case}"
 
 
 def without_cases(draft: Draft) -> list[str]:
@@ -79,7 +69,7 @@ def without_cases(draft: Draft) -> list[str]:
     return [each.tool.name for each in draft.tools if each.guards and not _is_shown(each, cases)]
 
 
-def _is_shown(each: DraftedTool, cases: Sequence[Case]) -> bool:
+def _is_shown(each: DraftedTool, cases: Many[Case]) -> bool:
     rules = {rule for rule, _ in each.guards}
     stopped = [not rules.isdisjoint(case.get("because", ())) for case in cases if case["tool"] == each.tool.name]
     return any(stopped) and not all(stopped)

@@ -23,6 +23,7 @@ from mcpguard.cli.explain import explain as explain_command
 from mcpguard.cli.init import init
 from mcpguard.cli.scan import scan
 from mcpguard.cli.schema import schema
+from mcpguard.cli.test import test
 from mcpguard.cli.tool import tool
 from mcpguard.cli.validate import validate
 from mcpguard.errors import ExitCode, GuardError
@@ -115,6 +116,7 @@ for _command in (
     validate,
     explain_command,
     check,
+    test,
     classify,
     scan,
     convert,

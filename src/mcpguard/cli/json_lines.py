@@ -11,7 +11,7 @@ WIDTH: Final = 110
 
 def json_lines(value: object, indent: str = "", before: int = 0) -> str:
     """Write a value; `before` is how much of its first line is taken."""
-    flat = _flat(value)
+    flat = json_line(value)
     if len(indent) + before + len(flat) <= WIDTH or not isinstance(value, (dict, list, tuple)) or not value:
         return flat
     deeper = f"{indent}  "
@@ -30,6 +30,22 @@ def json_lines(value: object, indent: str = "", before: int = 0) -> str:
     return f"{opening}{lines}\n{indent}{closing}"
 
 
+def json_line(value: object) -> str:
+    """Write a value on one line."""
+    match value:
+        case dict():
+            inner = ", ".join(f"{_text(key)}: {json_line(item)}" for key, item in value.items())
+            return f"{{ {inner} }}" if inner else "{}"
+        case list() | tuple():
+            return f"[{', '.join(map(json_line, value))}]"
+        case str():
+            return _text(value)
+        case Decimal():
+            return str(value)
+        case _:
+            return json.dumps(value)
+
+
 def _filled(texts: list[str], indent: str) -> str:
     """Put short texts side by side."""
     lines = [indent]
@@ -39,21 +55,6 @@ def _filled(texts: list[str], indent: str) -> str:
             lines.append(indent)
         lines[-1] += (" " if lines[-1].strip() else "") + word
     return "\n".join(lines)
-
-
-def _flat(value: object) -> str:
-    match value:
-        case dict():
-            inner = ", ".join(f"{_text(key)}: {_flat(item)}" for key, item in value.items())
-            return f"{{ {inner} }}" if inner else "{}"
-        case list() | tuple():
-            return f"[{', '.join(map(_flat, value))}]"
-        case str():
-            return _text(value)
-        case Decimal():
-            return str(value)
-        case _:
-            return json.dumps(value)
 
 
 def _text(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Loads a policy from a file, or says everything that is wrong with it and where.
+"""Loads a policy, or another file that people write, or says everything that is wrong with it and where.
 
 A good JSON file is read by a fast parser only; positions are worked out in a second, slower reading when there is
 something to report.
@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import jiter
 from pydantic import ValidationError
@@ -22,14 +22,16 @@ from mcpguard.policy.model import PlainLimit, PolicyFile
 from mcpguard.stores.text import Position, Remark, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mcpguard.stores.text import Reading
+    from mcpguard.stores.wording import Vocabulary
 
+T = TypeVar("T")
 MAX_BYTES: Final = 16 * 1024 * 1024
 _DAY_S: Final = 86_400
 _SHOWN: Final = 3
-_SMALLEST: Final = 'the smallest policy is {"version": "1"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,21 @@ class LoadedPolicy:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FileKind(Generic[T]):
+    """What a file is about.
+
+    `make` turns its data into what it is read for, or raises a `ValidationError` or a `PolicyError` whose findings have a `rule`.
+    `vocabulary` is asked for only where something is wrong, and `smallest` is a file with nothing in it.
+    """
+
+    noun: str
+    file: str
+    smallest: str
+    make: Callable[[object], T]
+    vocabulary: Callable[[], Vocabulary]
+
+
 def load_policy(path: Path, *, regular_only: bool = False) -> LoadedPolicy:
     """Load the policy at `path`; the suffix says what it is written in.
 
@@ -58,10 +75,37 @@ def load_policy(path: Path, *, regular_only: bool = False) -> LoadedPolicy:
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return _loaded(path, regular_only=regular_only)
+        document, policy = load_file(path, _POLICY, regular_only=regular_only)
     finally:
         if was_enabled:
             gc.enable()
+    return LoadedPolicy(policy, document, path, tuple(_notes(document)))
+
+
+def load_file(path: Path, kind: FileKind[T], *, regular_only: bool = False) -> T:
+    """Load a file of any kind; the suffix says what it is written in.
+
+    Raises:
+        PolicyError: with every error of the file, in the order of their positions.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in {".json", ".yaml", ".yml"}:
+        raise _refusal(path, f"a {kind.file} ends in `.json`, `.yaml` or `.yml`")
+    content = _content(path, kind, regular_only=regular_only)
+    if suffix == ".json":
+        try:
+            data = jiter.from_json(content, catch_duplicate_keys=True, allow_inf_nan=False, float_mode="decimal")
+        except ValueError as error:
+            raise _explained(path, kind, _read(path, kind, content, suffix), str(error)) from None
+    else:
+        reading = _read(path, kind, content, suffix)
+        if reading.remarks:
+            raise _explained(path, kind, reading)
+        data = reading.data
+    try:
+        return kind.make(data)
+    except (ValidationError, PolicyError):
+        raise _explained(path, kind, _read(path, kind, content, suffix)) from None
 
 
 def read_yaml_file(path: Path) -> Reading:
@@ -70,7 +114,7 @@ def read_yaml_file(path: Path) -> Reading:
     Raises:
         PolicyError: it cannot be read, or is empty.
     """
-    return _read(path, _content(path, regular_only=False), ".yaml")
+    return _read(path, _POLICY, _content(path, _POLICY, regular_only=False), ".yaml")
 
 
 def findings_in(path: Path, remarks: Iterable[Remark]) -> tuple[Finding, ...]:
@@ -81,49 +125,40 @@ def findings_in(path: Path, remarks: Iterable[Remark]) -> tuple[Finding, ...]:
     )
 
 
-def _loaded(path: Path, *, regular_only: bool) -> LoadedPolicy:
-    suffix = path.suffix.lower()
-    if suffix not in {".json", ".yaml", ".yml"}:
-        raise _refusal(path, "a policy file ends in `.json`, `.yaml` or `.yml`")
-    content = _content(path, regular_only=regular_only)
-    if suffix == ".json":
-        try:
-            data = jiter.from_json(content, catch_duplicate_keys=True, allow_inf_nan=False, float_mode="decimal")
-        except ValueError as error:
-            raise _explained(path, _read(path, content, suffix), str(error)) from None
-    else:
-        reading = _read(path, content, suffix)
-        if reading.remarks:
-            raise _explained(path, reading)
-        data = reading.data
-    try:
-        document = PolicyFile.model_validate(data)
-        policy = compile_policy(document)
-    except (ValidationError, PolicyError):
-        raise _explained(path, _read(path, content, suffix)) from None
-    return LoadedPolicy(policy, document, path, tuple(_notes(document)))
+def _policy(data: object) -> tuple[PolicyFile, Policy]:
+    document = PolicyFile.model_validate(data)
+    return document, compile_policy(document)
 
 
-def _content(path: Path, *, regular_only: bool) -> bytes:
+def _words_of_policies() -> Vocabulary:
+    from mcpguard.stores.wording import OF_POLICIES
+
+    return OF_POLICIES
+
+
+_POLICY: Final = FileKind("policy", "policy file", '{"version": "1"}', _policy, _words_of_policies)
+
+
+def _content(path: Path, kind: FileKind[T], *, regular_only: bool) -> bytes:
     try:
         with open(path, "rb", opener=_open_at_once if regular_only else None) as file:
             if regular_only and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise _refusal(
-                    path, "this is a pipe or a device; during a run, a policy is read from a regular file only"
+                    path, f"this is a pipe or a device; during a run, a {kind.noun} is read from a regular file only"
                 )
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise _refusal(path, "there is no such file") from None
     except IsADirectoryError:
-        raise _refusal(path, "this is a directory; name the policy file in it") from None
+        raise _refusal(path, f"this is a directory; name the {kind.file} in it") from None
     except OSError as error:
         raise _refusal(path, f"the file cannot be read: {(error.strerror or 'unknown error').lower()}") from None
     except ValueError:
         raise _refusal(path, "no file can have this name") from None
     if len(content) > MAX_BYTES:
-        raise _refusal(path, f"the file is bigger than {MAX_BYTES // 1024 // 1024} MiB, which no policy needs")
+        raise _refusal(path, f"the file is bigger than {MAX_BYTES // 1024 // 1024} MiB, which no {kind.noun} needs")
     if not content.strip():
-        raise _refusal(path, f"the file is empty; {_SMALLEST}", line=1, column=1)
+        raise _refusal(path, f"the file is empty; {_smallest(kind)}", line=1, column=1)
     return content
 
 
@@ -131,7 +166,7 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
-def _read(path: Path, content: bytes, suffix: str) -> Reading:
+def _read(path: Path, kind: FileKind[T], content: bytes, suffix: str) -> Reading:
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -141,31 +176,35 @@ def _read(path: Path, content: bytes, suffix: str) -> Reading:
     if suffix == ".json":
         from mcpguard.stores.json_text import read_json
 
-        return read_json(text)
+        return read_json(text, kind.noun)
     from mcpguard.stores.yaml_text import read_yaml
 
-    reading = read_yaml(text)
+    reading = read_yaml(text, kind.noun)
     if not reading.places and not reading.remarks:
-        raise _refusal(path, f"the file is empty but for comments; {_SMALLEST}", line=1, column=1)
+        raise _refusal(path, f"the file is empty but for comments; {_smallest(kind)}", line=1, column=1)
     return reading
 
 
-def _explained(path: Path, reading: Reading, otherwise: str = "the policy cannot be used") -> PolicyError:
+def _smallest(kind: FileKind[T]) -> str:
+    return f"the smallest {kind.noun} is {kind.smallest}"
+
+
+def _explained(path: Path, kind: FileKind[T], reading: Reading, otherwise: str = "") -> PolicyError:
     from mcpguard.stores.wording import position_of, remarks_on
 
     remarks = list(reading.remarks)
     if reading.complete:
         try:
-            compile_policy(PolicyFile.model_validate(reading.data))
+            kind.make(reading.data)
         except ValidationError as error:
-            remarks += remarks_on(error, reading)
+            remarks += remarks_on(error, reading, kind.vocabulary())
         except PolicyError as error:
             remarks += [
                 Remark(position_of(found.rule, reading, key=True), found.rule, found.message)
                 for found in error.findings
             ]
     if not remarks:
-        remarks = [Remark(Position(1, 1), "", otherwise)]
+        remarks = [Remark(Position(1, 1), "", otherwise or f"the {kind.noun} cannot be used")]
     return PolicyError(findings_in(path, remarks))
 
 

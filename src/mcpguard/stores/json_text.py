@@ -23,9 +23,12 @@ _MAX_DIGITS: Final = 4300
 _STRINGS: Final = JSONDecoder()
 
 
-def read_json(text: str) -> Reading:
-    """Read `text`; what is wrong is in the `remarks`, and syntax ends the reading at the first error."""
-    return _Reader(text).read()
+def read_json(text: str, noun: str = "policy") -> Reading:
+    """Read `text`; what is wrong is in the `remarks`, and syntax ends the reading at the first error.
+
+    `noun` is how remarks call what is written there.
+    """
+    return _Reader(text, noun).read()
 
 
 class _BrokenError(Exception):
@@ -33,8 +36,9 @@ class _BrokenError(Exception):
 
 
 class _Reader:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, noun: str) -> None:
         self._text = text
+        self._noun = noun
         self._at = 0
         self._line_starts = [0, *accumulate(len(line) for line in text.split("\n"))]
         self._line_starts = [start + index for index, start in enumerate(self._line_starts)]
@@ -55,7 +59,7 @@ class _Reader:
         character = self._next()
         start = self._at
         if depth > MAX_DEPTH:
-            self._fail("this is nested too deeply for a policy")
+            self._fail(f"this is nested too deeply for a {self._noun}")
         match character:
             case "{":
                 value, what = self._object(pointer, depth), "an object"
@@ -171,7 +175,7 @@ class _Reader:
         if not rest:
             self._fail(f"{expected}, and the file ends here")
         if rest in {"//", "/*"} or rest[0] == "#":
-            self._fail("JSON has no comments; use a `$comment` key, or write the policy as YAML")
+            self._fail(f"JSON has no comments; use a `$comment` key, or write the {self._noun} as YAML")
         if rest[0] in "'\u2018\u2019\u201c\u201d":
             self._fail('strings stand in double quotes (`"`), not in other ones')
         found = _WORD.match(self._text, self._at)

@@ -1,14 +1,15 @@
-"""Says in the user's words what the model found wrong with a policy.
+"""Says in the user's words what a model found wrong with a file: a policy, or another whose vocabulary it is given.
 
-Knows the model's keys and the shapes of pydantic's errors; where a part stands comes with the reading of the text.
+Knows the policy's keys and the shapes of pydantic's errors; where a part stands comes with the reading of the text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mcpguard.policy.model import (
     IN_OUR_WORDS,
@@ -32,6 +33,21 @@ from mcpguard.stores.text import Position, Reading, Remark, quoted, step
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
+
+Steps: TypeAlias = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What the objects of one kind of file are: `objects` are their models, that of the whole file first.
+
+    `owner_of` gives the model of the object at a place as pydantic names it, and `place_of` the place in the text.
+    """
+
+    objects: tuple[type[Part], ...]
+    owner_of: Callable[[Steps], type[Part]]
+    place_of: Callable[[Steps], Steps] = lambda steps: steps
+
 
 _OBJECTS: Final[tuple[type[Part], ...]] = (
     PolicyFile,
@@ -63,10 +79,10 @@ _KINDS: Final = {
 _HINTS: Final = {"version": '; add "version": "1"'}
 
 
-def remarks_on(error: ValidationError, reading: Reading) -> Iterator[Remark]:
+def remarks_on(error: ValidationError, reading: Reading, words: Vocabulary) -> Iterator[Remark]:
     """Translate every error that pydantic found in what was read."""
     for detail in error.errors(include_url=False):
-        yield _remark(detail, reading)
+        yield _remark(detail, reading, words)
 
 
 def position_of(rule: str, reading: Reading, *, key: bool) -> Position:
@@ -80,10 +96,17 @@ def position_of(rule: str, reading: Reading, *, key: bool) -> Position:
     return place.key if key and place.key else place.value
 
 
-def _remark(detail: ErrorDetails, reading: Reading) -> Remark:
-    loc = detail["loc"]
-    about_key = loc[-1:] == ("[key]",)
-    path = loc[:-1] if about_key else loc
+def closest(word: str, options: Iterable[str]) -> str:
+    """Give the option that a word may have been meant to be; empty if none is near."""
+    by_lower: Mapping[str, str] = {option.lower(): option for option in options}
+    found: Sequence[str] = get_close_matches(word[:100].lower(), by_lower, n=1)
+    return by_lower[found[0]] if found else ""
+
+
+def _remark(detail: ErrorDetails, reading: Reading, words: Vocabulary) -> Remark:
+    about_key = detail["loc"][-1:] == ("[key]",)
+    loc = detail["loc"][:-1] if about_key else detail["loc"]
+    path = words.place_of(loc)
     rule = ""
     for part in path:
         rule = step(rule, part)
@@ -92,51 +115,53 @@ def _remark(detail: ErrorDetails, reading: Reading) -> Remark:
     match detail["type"]:
         case "extra_forbidden":
             about_key = True
-            message = _unknown_key(path)
+            message = _unknown_key(loc, words)
         case "missing":
-            message = f"{quoted(str(path[-1]))} is missing in {_owner(path[:-1]).NOUN}{_HINTS.get(str(path[-1]), '')}"
+            message = (
+                f"{quoted(str(path[-1]))} is missing in {words.owner_of(loc[:-1]).NOUN}{_HINTS.get(str(path[-1]), '')}"
+            )
         case "literal_error":
-            message = _unknown_word(path, detail, what)
+            message = _unknown_word(path, detail, what, words)
         case "greater_than_equal":
-            message = f"{_subject(path)} must be 0 or more, not {what}"
+            message = f"{_subject(path, words)} must be {detail['ctx']['ge']} or more, not {what}"
         case kind if kind in _KINDS:
             hint = "; write {} to allow it" if what in {"nothing", "`null`"} and _is_tool(path) else ""
-            message = f"{_subject(path)} must be {_KINDS[kind]}, not {what}{hint}"
+            message = f"{_subject(path, words)} must be {_KINDS[kind]}, not {what}{hint}"
         case kind if kind == IN_OUR_WORDS:
             message = detail["msg"] + (f", not {what}" if detail.get("ctx", {}).get("shows_value") else "")
         case _:
-            message = f"{_subject(path)}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+            message = f"{_subject(path, words)}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
     return Remark(position_of(rule, reading, key=about_key), rule, message)
 
 
-def _unknown_key(path: tuple[int | str, ...]) -> str:
-    key, owner = str(path[-1]), _owner(path[:-1])
+def _unknown_key(loc: Steps, words: Vocabulary) -> str:
+    key, owner = str(loc[-1]), words.owner_of(loc[:-1])
     known = _keys(owner)
-    guess = _closest(key, known)
+    guess = closest(key, known)
     if guess:
         return f"unknown key {quoted(key)} in {owner.NOUN}; did you mean `{guess}`?"
-    homes = [home.NOUN for home in _OBJECTS if home is not PlainLimit and key in _keys(home)]
+    homes = [home.NOUN for home in words.objects if home is not PlainLimit and key in _keys(home)]
     if homes:
         return f"unknown key {quoted(key)} in {owner.NOUN}; it belongs in {_either(homes)}"
     return f"unknown key {quoted(key)} in {owner.NOUN}; it can have {_either([f'`{name}`' for name in known], 'and')}"
 
 
-def _unknown_word(path: tuple[int | str, ...], detail: ErrorDetails, what: str) -> str:
-    words: list[str] = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
-    allowed = _either([f"`{word}`" for word in words]) if len(words) > 1 else f'the string `"{words[0]}"`'
+def _unknown_word(path: Steps, detail: ErrorDetails, what: str, words: Vocabulary) -> str:
+    known: list[str] = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
+    allowed = _either([f"`{word}`" for word in known]) if len(known) > 1 else f'the string `"{known[0]}"`'
     given = detail["input"]
     if not isinstance(given, str):
-        return f"{_subject(path)} must be {allowed}, not {what}"
-    guess = _closest(given, words)
+        return f"{_subject(path, words)} must be {allowed}, not {what}"
+    guess = closest(given, known)
     next_step = f"did you mean `{guess}`?" if guess else f"use {allowed}"
     if path[:1] in {("methods",), ("server_requests",)}:
-        return f"unknown effect {quoted(given)} of {_subject(path)}; {next_step}"
+        return f"unknown effect {quoted(given)} of {_subject(path, words)}; {next_step}"
     if isinstance(path[-1], int):
         return f"unknown entry {quoted(given)} of {quoted(str(path[-2]))}; {next_step}"
     return f"unknown {path[-1]} {quoted(given)}; {next_step}"
 
 
-def _owner(path: tuple[int | str, ...]) -> type[Part]:
+def _owner(path: Steps) -> type[Part]:
     match path:
         case ("tools", _):
             return Tool
@@ -160,28 +185,25 @@ def _owner(path: tuple[int | str, ...]) -> type[Part]:
             return PolicyFile
 
 
-def _subject(path: tuple[int | str, ...]) -> str:
+OF_POLICIES: Final = Vocabulary(_OBJECTS, _owner)
+
+
+def _subject(path: Steps, words: Vocabulary) -> str:
     match path:
         case ():
-            return "a policy"
+            return words.objects[0].NOUN
         case (*_, str(section), int()):
             return f"an entry of `{section}`"
         case _:
             return quoted(str(path[-1]))
 
 
-def _is_tool(path: tuple[int | str, ...]) -> bool:
+def _is_tool(path: Steps) -> bool:
     return len(path) == 2 and path[0] in {"tools", "resources", "prompts"}
 
 
 def _keys(owner: type[Part]) -> list[str]:
     return [field.alias or name for name, field in owner.model_fields.items() if field.alias != "$comment"]
-
-
-def _closest(word: str, options: Iterable[str]) -> str:
-    by_lower: Mapping[str, str] = {option.lower(): option for option in options}
-    found: Sequence[str] = get_close_matches(word[:100].lower(), by_lower, n=1)
-    return by_lower[found[0]] if found else ""
 
 
 def _either(words: list[str], last: str = "or") -> str:

@@ -44,9 +44,12 @@ _LOOK_BACK: Final = 1000
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt\s].*)?")
 
 
-def read_yaml(text: str) -> Reading:
-    """Read `text`; what is wrong is in the `remarks`, and syntax ends the reading at the first error."""
-    reader = _Reader(text)
+def read_yaml(text: str, noun: str = "policy") -> Reading:
+    """Read `text`; what is wrong is in the `remarks`, and syntax ends the reading at the first error.
+
+    `noun` is how remarks call what is written there.
+    """
+    reader = _Reader(text, noun)
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             reader.take(event)
@@ -81,7 +84,8 @@ class _Open:
 
 
 class _Reader:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, noun: str) -> None:
+        self._noun = noun
         self.reading = Reading()
         self._text = text
         self._documents = 0
@@ -92,9 +96,13 @@ class _Reader:
             case DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
-                    self.reading.report(_position(event.start_mark), "a policy is one document; take out the others")
+                    self.reading.report(
+                        _position(event.start_mark), f"a {self._noun} is one document; take out the others"
+                    )
                 if event.version not in {None, (1, 2)}:
-                    self.reading.report(_position(event.start_mark), "a policy is YAML 1.2; take out the directive")
+                    self.reading.report(
+                        _position(event.start_mark), f"a {self._noun} is YAML 1.2; take out the directive"
+                    )
             case MappingEndEvent() | SequenceEndEvent():
                 self._open.pop()
             case NodeEvent():
@@ -140,7 +148,7 @@ class _Reader:
             # Between braces the parser takes the `?` of a pattern for this mark, and the name for one without it.
             self.reading.report(position, f'put quotes around a name that begins with `?`: `"?{key}"`', pointer)
         elif _is_plain(event) and key == "<<":
-            self.reading.report(position, "merge keys have no place in a policy; write the keys out", pointer)
+            self.reading.report(position, f"merge keys have no place in a {self._noun}; write the keys out", pointer)
         elif _is_plain(event) and not isinstance(_resolved(key), str):
             self.reading.report(position, f"a key must be a string; put quotes around {quoted(key)}", pointer)
         if key in parent.first_lines:
@@ -168,17 +176,19 @@ class _Reader:
     def _push(self, opened: _Open, position: Position) -> None:
         self._open.append(opened)
         if len(self._open) > MAX_DEPTH:
-            self.reading.report(position, "this is nested too deeply for a policy", opened.pointer)
+            self.reading.report(position, f"this is nested too deeply for a {self._noun}", opened.pointer)
             raise _TooDeepError
 
     def _refuse_extras(self, event: NodeEvent, position: Position, pointer: str) -> None:
         if isinstance(event, AliasEvent):
-            message = f"aliases have no place in a policy; write the value out, or put quotes around `*{event.anchor}`"
+            message = (
+                f"aliases have no place in a {self._noun}; write the value out, or put quotes around `*{event.anchor}`"
+            )
             self.reading.report(position, message, pointer)
         elif event.anchor is not None:
-            self.reading.report(position, "anchors have no place in a policy; write the value out", pointer)
+            self.reading.report(position, f"anchors have no place in a {self._noun}; write the value out", pointer)
         if getattr(event, "tag", None) is not None:
-            self.reading.report(position, "tags have no place in a policy; leave it out", pointer)
+            self.reading.report(position, f"tags have no place in a {self._noun}; leave it out", pointer)
 
     def _value(self, event: NodeEvent, position: Position, pointer: str) -> tuple[object, str]:
         match event:
@@ -190,7 +200,9 @@ class _Reader:
                 text = self.reading.whole(event.value, position, pointer)
                 value = _resolved(text) if _is_plain(event) else text
                 if _is_plain(event) and (_DATE.fullmatch(text) or _NOT_FINITE.fullmatch(text)):
-                    message = f"dates, `.inf` and `.nan` have no place in a policy; put quotes around {quoted(text)}"
+                    message = (
+                        f"dates, `.inf` and `.nan` have no place in a {self._noun}; put quotes around {quoted(text)}"
+                    )
                     self.reading.report(position, message, pointer)
                 return value, _spoken(value, text)
             case _:

@@ -1,0 +1,228 @@
+"""Says whether a policy does what its cases expect of it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from mcpguard.cli.json_lines import json_line, json_lines
+from mcpguard.cli.tool_lists import read_tools
+from mcpguard.errors import ExitCode, PolicyError
+from mcpguard.inventory.risk import classify
+from mcpguard.policy.entries import pointer
+from mcpguard.proof.cases import SUFFIXES, Case, Step, load_cases
+from mcpguard.proof.judge import Surroundings, judge
+from mcpguard.stores.files import load_policy
+from mcpguard.stores.positions import positions_in
+from mcpguard.stores.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcpguard.policy.decision import Category
+    from mcpguard.proof.cases import AnyCase, LoadedCases
+    from mcpguard.proof.judge import Outcome, Result
+    from mcpguard.stores.files import LoadedPolicy
+    from mcpguard.stores.text import Position
+
+_LONGEST_COMMAND: Final = 100_000
+
+
+@click.command(options_metavar="[--tools LIST.json] [--json]")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("cases", metavar="[CASES]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--tools",
+    "tool_list",
+    metavar="LIST.json",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The server's tools, for policies with entries for risk categories: a result of `tools/list`, or its list of tools.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def test(context: click.Context, file: Path, cases: tuple[Path, ...], tool_list: Path | None, *, as_json: bool) -> None:
+    """Say whether the policy FILE does what its cases expect.
+
+    Without CASES, these are the files beside the policy: for policy.json policy.test.json, .yaml and .yml. Nothing is started.
+    Relative paths in arguments are looked up from the present directory.
+
+    Exit status: 0 if every case holds, 1 if one does not, 3 if the policy or a cases file cannot be used.
+    """
+    tools = () if tool_list is None else read_tools(tool_list)
+    policy = _policy(file)
+    loaded = _cases(cases or _beside(file), policy)
+    from mcpguard.proxy.links import resolver
+
+    categories: dict[str, Category] = {tool.name: classify(tool).category for tool in tools}
+    surroundings = Surroundings(resolver(str(Path.cwd())), categories)
+    judged = [
+        _Judged(each, index, case, judge(policy.policy, case, surroundings))
+        for each in loaded
+        for index, case in enumerate(each.cases)
+    ]
+    _place(judged if as_json else [each for each in judged if not each.result.holds])
+    if as_json:
+        click.echo(json_lines(_as_json(file, judged)))
+    else:
+        shown = tool_list if policy.policy.categories else None
+        for each in judged:
+            if not each.result.holds:
+                click.echo(each.line())
+                for command in each.commands(file, shown):
+                    click.echo(f"    {command}")
+        click.echo(_summary(file, judged))
+    if not all(each.result.holds for each in judged):
+        context.exit(ExitCode.FINDINGS)
+
+
+class _Judged:
+    """A case, and what became of it; its `position` is that of what did not hold, once it was looked up."""
+
+    def __init__(self, file: LoadedCases, index: int, case: AnyCase, result: Result) -> None:
+        self.file = file
+        self.case = case
+        self.result = result
+        self.at = pointer("cases", index)
+        self.position: Position | None = None
+
+    @property
+    def is_sequence(self) -> bool:
+        return not isinstance(self.case, Case)
+
+    def where(self) -> str:
+        """Point at the call that was not judged as expected, or at the case."""
+        step = len(self.result.outcomes) - 1
+        return f"{self.at}/sequence/{step}" if self.is_sequence and not self.result.holds else self.at
+
+    def case_in_question(self) -> Case:
+        """Give the case, or the step whose outcome is the last."""
+        return self.case if isinstance(self.case, Case) else self.case.sequence[len(self.result.outcomes) - 1]
+
+    def line(self) -> str:
+        """Say what does not hold, in one line."""
+        case, outcome = self.case_in_question(), self.result.outcomes[-1]
+        place = f"{self.file.path}:{self.position.line}" if self.position else f"{self.file.path}: {self.where()}"
+        name = self.case.name or case.name
+        said = f"{name}: {case.subject}" if name else case.subject
+        if self.is_sequence:
+            said = f"{said}: call {self.result.call} of the sequence"
+        missing = [rule for rule in case.because if rule not in {reason.rule for reason in outcome.reasons}]
+        wanted = f"{case.expect} because of {' and '.join(missing)}" if missing else case.expect
+        got = "; ".join(f"{reason.message} ({reason.rule})" for reason in outcome.reasons)
+        return printable(f"{place}: {said}: expected {wanted}, got {outcome.effect}{f': {got}' if got else ''}")
+
+    def commands(self, file: Path, tool_list: Path | None) -> Iterator[str]:
+        """Give the command that shows more, if one does: it judges one call of a tool, whose category only a list can say."""
+        case = self.case
+        if not isinstance(case, Case) or not case.tool or case.category is not None:
+            return
+        more = ["--args", json_line(case.arguments)] if case.arguments else []
+        more += [] if tool_list is None else ["--tools", str(tool_list)]
+        named = [str(file), case.tool]
+        # A name that looks like an option stands behind everything that is one.
+        words = [*more, "--", *named] if any(word.startswith("-") for word in named) else [*named, *more]
+        command = shlex.join(["mcpguard", "explain", *words])
+        if len(command) <= _LONGEST_COMMAND and command.isprintable():
+            yield command
+
+
+def _beside(file: Path) -> tuple[Path, ...]:
+    looked_for = [file.with_suffix(suffix) for suffix in SUFFIXES] if file.name else []
+    found = tuple(path for path in looked_for if path.exists())
+    if not found:
+        names = ", ".join(f"`{printable(path.name)}`" for path in looked_for)
+        raise click.UsageError(
+            f"There are no cases beside {printable(str(file))}: none of {names}. `mcpguard init` writes cases with a policy; "
+            "or name a file of cases."
+        )
+    return found
+
+
+def _policy(file: Path) -> LoadedPolicy:
+    try:
+        return load_policy(file)
+    except PolicyError as error:
+        _tell(error)
+        raise click.exceptions.Exit(ExitCode.POLICY) from None
+
+
+def _cases(paths: tuple[Path, ...], policy: LoadedPolicy) -> list[LoadedCases]:
+    """Load every file of cases, or say everything that is wrong with any of them."""
+    loaded: list[LoadedCases] = []
+    for path in paths:
+        try:
+            loaded.append(load_cases(path, policy.document))
+        except PolicyError as error:
+            _tell(error)
+    if len(loaded) < len(paths):
+        raise click.exceptions.Exit(ExitCode.POLICY)
+    return loaded
+
+
+def _tell(error: PolicyError) -> None:
+    for finding in error.findings:
+        click.echo(str(finding), err=True)
+
+
+def _place(judged: list[_Judged]) -> None:
+    """Look up where things stand, one reading for each file."""
+    by_file: dict[Path, list[_Judged]] = {}
+    for each in judged:
+        by_file.setdefault(each.file.path, []).append(each)
+    for path, those in by_file.items():
+        places = positions_in(path, [each.where() for each in those])
+        for each in those:
+            each.position = places.get(each.where())
+
+
+def _summary(file: Path, judged: list[_Judged]) -> str:
+    failed = sum(not each.result.holds for each in judged)
+    held = len(judged) - failed
+    said = "no cases" if not judged else f"{held} case holds" if held == 1 else f"{held} cases hold"
+    if failed:
+        said += f", {failed} does not" if failed == 1 else f", {failed} do not"
+    return f"{printable(str(file))}: {said}"
+
+
+def _as_json(file: Path, judged: list[_Judged]) -> dict[str, object]:
+    failed = sum(not each.result.holds for each in judged)
+    return {
+        "policy": str(file),
+        "cases": [_case_as_json(each) for each in judged],
+        "held": len(judged) - failed,
+        "failed": failed,
+    }
+
+
+def _case_as_json(each: _Judged) -> dict[str, object]:
+    told: dict[str, object] = {
+        "file": str(each.file.path),
+        "at": each.where(),
+        "line": each.position.line if each.position else None,
+        "name": each.case.name or None,
+    }
+    if isinstance(each.case, Case):
+        return {**told, **_call_as_json(each.case, each.result.outcomes[0]), "holds": each.result.holds}
+    steps = [
+        {**_call_as_json(step, outcome), "times": step.times}
+        for step, outcome in zip(each.case.sequence, each.result.outcomes, strict=False)
+    ]
+    return {**told, "sequence": steps, "failed_call": each.result.call or None, "holds": each.result.holds}
+
+
+def _call_as_json(case: Case, outcome: Outcome) -> dict[str, object]:
+    kind = "tool" if case.tool else "resource" if case.resource else "prompt"
+    return {
+        kind: case.subject,
+        **({"arguments": case.arguments} if case.tool else {}),
+        **({"name": case.name} if isinstance(case, Step) and case.name else {}),
+        "expect": case.expect,
+        "got": outcome.effect,
+        "because": list(case.because),
+        "reasons": [
+            {"code": reason.code, "rule": reason.rule, "message": reason.message} for reason in outcome.reasons
+        ],
+    }

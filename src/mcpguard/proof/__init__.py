@@ -1,0 +1,1 @@
+"""Whether a policy means what its owner thinks."""
