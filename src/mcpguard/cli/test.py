@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _LONGEST_COMMAND: Final = 100_000
 
 
-@click.command(options_metavar="[--tools LIST.json] [--json]")
+@click.command(options_metavar="[--generate [-o CASES.json]] [--tools LIST.json] [--json]")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.argument("cases", metavar="[CASES]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
@@ -41,23 +41,53 @@ _LONGEST_COMMAND: Final = 100_000
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The server's tools, for policies with entries for risk categories: a result of `tools/list`, or its list of tools.",
 )
+@click.option("--generate", is_flag=True, help="Write cases at the boundaries of every rule, and judge no others.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="CASES.json",
+    type=click.Path(path_type=Path),
+    help="With --generate: write the cases to CASES.json.  Default: stdout.",
+)
+@click.option("--force", is_flag=True, help="With -o: write over a file that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def test(context: click.Context, file: Path, cases: tuple[Path, ...], tool_list: Path | None, *, as_json: bool) -> None:
+def test(
+    context: click.Context,
+    file: Path,
+    cases: tuple[Path, ...],
+    tool_list: Path | None,
+    output: Path | None,
+    *,
+    generate: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Say whether the policy FILE does what its cases expect.
 
     Without CASES, these are the files beside the policy: for policy.json policy.test.json, .yaml and .yml. Nothing is started.
     Relative paths in arguments are looked up from the present directory.
 
+    With --generate, calls just inside and just outside of every rule are written as cases, with what is to be expected of them by the
+    text of the rules. Rules without such a call are named on stderr.
+
     Exit status: 0 if every case holds, 1 if one does not, 3 if the policy or a cases file cannot be used.
     """
+    if generate and (cases or as_json):
+        raise click.UsageError("--generate writes cases as JSON, and takes neither CASES nor --json.")
+    if output is not None and not generate:
+        raise click.UsageError("-o is for --generate.")
     tools = () if tool_list is None else read_tools(tool_list)
     policy = _policy(file)
-    loaded = _cases(cases or _beside(file), policy)
     from mcpguard.proxy.links import resolver
 
     categories: dict[str, Category] = {tool.name: classify(tool).category for tool in tools}
     surroundings = Surroundings(resolver(str(Path.cwd())), categories)
+    if generate:
+        from mcpguard.cli.generating import generate as write_cases
+
+        context.exit(write_cases(policy, tools, surroundings, output, force=force))
+    loaded = _cases(cases or _beside(file), policy)
     judged = [
         _Judged(each, index, case, judge(policy.policy, case, surroundings))
         for each in loaded
@@ -135,8 +165,8 @@ def _beside(file: Path) -> tuple[Path, ...]:
     if not found:
         names = ", ".join(f"`{printable(path.name)}`" for path in looked_for)
         raise click.UsageError(
-            f"There are no cases beside {printable(str(file))}: none of {names}. `mcpguard init` writes cases with a policy; "
-            "or name a file of cases."
+            f"There are no cases beside {printable(str(file))}: none of {names}. `mcpguard init` writes cases with a policy, "
+            "`mcpguard test --generate` writes some for this one; or name a file of cases."
         )
     return found
 

@@ -44,6 +44,7 @@ _MOST_EACH_SIDE: Final = 6
 _MOST_JOINED: Final = 6
 _LISTS: Final = frozenset(("in", "not_in"))
 _STRANGERS: Final = ("example_tool", "other_tool", "not_named", "a", "zzz", "x1")
+_ANOTHER: Final = ", but another name"
 _SIDES: Final = {"allow": "passes", "deny": "is refused", "approve": "is asked about", "hide": "is hidden"}
 
 
@@ -259,7 +260,7 @@ class _Writer:
             if subject is None or place in subject.meeting.entries:
                 continue
             arguments = subject.start if subject.meeting.constant is not None else subject.base
-            if arguments is not None and self._write(place, subject, arguments):
+            if arguments is not None and self._write(f"{place}{_ANOTHER}", subject, arguments):
                 wanted -= 1
                 if not wanted:
                     return
@@ -498,7 +499,7 @@ class _Writer:
                 if self._about(f"{place}/limits/{index}"):
                     self._use_limit(section, text, f"{place}/limits/{index}")
         if self._about("/default"):
-            for name in _STRANGERS:
+            for name in (f"file:///{name}" if section == "resources" else name for name in _STRANGERS):
                 opinion = use_opinion(self._document, section, name)
                 if opinion is not None and (opinion.effect == "allow" or opinion.because == ("/default",)):
                     self._write_use("/default", section, name, opinion)
@@ -531,7 +532,7 @@ class _Writer:
         for name in names_beside(text):
             opinion = use_opinion(self._document, section, name)
             if wanted and opinion is not None:
-                self._write_use(place, section, name, opinion)
+                self._write_use(f"{place}{_ANOTHER}", section, name, opinion)
                 wanted -= 1
 
     def _use_limit(self, section: Section, text: str, place: str) -> None:
@@ -585,19 +586,20 @@ class _Writer:
         name = repr({key: value for key, value in case.items() if key != "name"})
         if name not in self._seen:
             self._seen.add(name)
-            self._found.append(Boundary(place, case))
+            self._found.append(Boundary(place.removesuffix(_ANOTHER), case))
 
     def _leave_out(self, place: str, why: str) -> None:
         self._left_out.append(LeftOut(place, why))
 
 
-def _joined(condition: Condition, values: Iterable[object], others: Iterable[object]) -> Iterator[str]:
+def _joined(condition: Condition, values: Sequence[object], others: Iterable[object]) -> Iterator[str]:
     """Join texts in which a condition finds something with such as other rules look for."""
     if condition.op in ("regex", "contains"):
         found = [
             each for each in values if isinstance(each, str) and says(condition.op, condition.value, each) == "yes"
         ]
-        texts = [each for each in others if isinstance(each, str) and each and each not in found]
+        known = [each for each in values if isinstance(each, str)]
+        texts = [each for each in others if isinstance(each, str) and each and each not in known]
         yield from (f"{other} {each}" for each in found[:2] for other in texts[:_MOST_JOINED])
 
 
