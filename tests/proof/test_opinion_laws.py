@@ -41,7 +41,7 @@ def disagreement(opinion: Opinion | None, policy: Policy, call: ToolCall | Resou
     return "" if agrees else f"{opinion} but {decision}"
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.data())
 def test_an_opinion_about_a_call_is_what_becomes_of_it(data: st.DataObject) -> None:
     document = data.draw(POLICIES)
@@ -58,7 +58,7 @@ def test_an_opinion_about_a_call_is_what_becomes_of_it(data: st.DataObject) -> N
         assert disagreement(meeting.judge(arguments), policy, call) == ""
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(POLICIES, st.data())
 def test_an_opinion_about_resources_and_prompts_is_what_becomes_of_them(document: Json, data: st.DataObject) -> None:
     policy = compiled(document)
