@@ -88,8 +88,8 @@ def test_a_case_that_the_guard_judges_otherwise_is_said(policy: Path, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--generate", "more.json"], "neither CASES nor --json"),
-        (["--generate", "--json"], "neither CASES nor --json"),
+        (["--generate", "more.json"], "neither CASES nor --json nor --mutate"),
+        (["--generate", "--json"], "neither CASES nor --json nor --mutate"),
         (["-o", "x.json"], "-o is for --generate"),
         (["--generate", "-o", "x.yaml"], "let the name end in `.json`"),
         (["--generate", "-o", "nowhere/x.json"], "there is no directory"),
