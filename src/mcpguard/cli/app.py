@@ -19,6 +19,7 @@ from mcpguard.cli.classify import classify
 from mcpguard.cli.convert import convert
 from mcpguard.cli.demo import demo
 from mcpguard.cli.demo_server import demo_server
+from mcpguard.cli.diff import diff
 from mcpguard.cli.explain import explain as explain_command
 from mcpguard.cli.init import init
 from mcpguard.cli.scan import scan
@@ -117,6 +118,7 @@ for _command in (
     explain_command,
     check,
     test,
+    diff,
     classify,
     scan,
     convert,
