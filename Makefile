@@ -21,7 +21,7 @@ RISK_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
-LINTED := src tests scripts/install-servers $(wildcard benchmarks)
+LINTED := src tests scripts/install-servers hatch_build.py $(wildcard benchmarks)
 
 # Stamps: each names what is installed in .venv, and is older than a change that makes it stale.
 CREATED := $(VENV)/.created
@@ -48,6 +48,7 @@ lint: $(DEV)
 	$(BIN)/ruff format --check $(LINTED)
 	$(BIN)/mypy
 	$(BIN)/mypy scripts/install-servers
+	$(BIN)/mypy hatch_build.py
 	$(BIN)/lint-imports
 
 # The pure rooms are covered by their own tests, not by what passes through them on the way.

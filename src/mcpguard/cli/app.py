@@ -21,6 +21,7 @@ from mcpguard.cli.demo import demo
 from mcpguard.cli.demo_server import demo_server
 from mcpguard.cli.explain import explain as explain_command
 from mcpguard.cli.init import init
+from mcpguard.cli.policies import policies
 from mcpguard.cli.scan import scan
 from mcpguard.cli.schema import schema
 from mcpguard.cli.test import test
@@ -121,6 +122,7 @@ for _command in (
     scan,
     convert,
     init,
+    policies,
     tool,
     pending,
     approve,
