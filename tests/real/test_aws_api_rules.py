@@ -35,6 +35,23 @@ BARE = re.compile("aws ec2 describe-[a-z-]+$")
 BAD = [case["arguments"] for case in CASES if case["expect"] == "deny"]
 
 
+OPERATIONS = """
+import importlib.resources, json, re, sys
+import botocore.session
+session = botocore.session.get_session()
+file = importlib.resources.files("awslabs.aws_api_mcp_server.core") / "data" / "api_metadata.json"
+kinds = json.loads(file.read_text())
+for service in sys.argv[2:]:
+    model = session.get_service_model({"s3api": "s3"}.get(service, service))
+    for name in model.operation_names:
+        command = f"aws {service} {botocore.xform_name(name, '-')}"
+        if re.search(sys.argv[1], command):
+            file = " file" if model.operation_model(name).has_streaming_output else ""
+            print(*command.split()[1:], str(kinds.get(model.service_name, {}).get(name, {}).get("type")) + file)
+"""
+"""Prints each operation that matches, by service, with what the server takes it for, and whether it writes a file."""
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the server's working directory, with a file in it."""
@@ -156,6 +173,18 @@ def test_a_list_runs_if_all_of_it_is_good_and_not_at_all_if_one_is_not(
     commands = ["aws sts get-caller-identity", "aws s3 mb s3://lab-other"]
     assert code_of(guarded.call("call_aws", {"cli_command": commands})) == "arguments"
     assert arrived(moto_server) == before
+
+
+def test_no_operation_that_passes_changes_anything_or_writes_a_file(aws_api: Path) -> None:
+    """By what the server's own lists say of it; operations that are too new for these are described as reads by their names."""
+    (form, operations, *_) = library_policy("aws-api")["tools"]["call_aws"]["arguments"]["$defs"]["command"]["allOf"]
+    services = sorted({str(each["cli_command"]).split()[1] for each in GOOD if isinstance(each["cli_command"], str)})
+    words = [aws_api / "bin" / "python", "-c", OPERATIONS, operations["pattern"], *services]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    found = [line.split() for line in done.stdout.splitlines()]
+    assert len(found) > 200
+    assert [each for each in found if each[2:] not in (["ReadOnly"], ["Unknown"], ["None"])] == []
+    assert form["pattern"].startswith("^aws ")
 
 
 def test_every_operation_that_is_named_exists(aws_api: Path) -> None:
