@@ -16,7 +16,7 @@ from mcpguard.cli.schema import policy_schema, schema
 from mcpguard.policy.model import PolicyFile
 
 POLICIES = Path(__file__).parents[2] / "policies"
-EXAMPLES = sorted({*POLICIES.glob("*.json")} - {*POLICIES.glob("*.test.json")})
+EXAMPLES = sorted(path for path in POLICIES.glob("*.json") if not path.match("*.test.json"))
 
 
 @pytest.fixture(scope="module")
