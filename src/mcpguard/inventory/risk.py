@@ -62,6 +62,8 @@ _COIN: Final = 0.5
 _WORTH_TELLING: Final = 0.15
 _TOLD: Final = 3
 """How many of the weightiest words are named."""
+WEIGHTIEST: Final = "what weighs most"
+"""How a line of evidence begins that names them."""
 
 
 class Risk(NamedTuple):
@@ -301,7 +303,7 @@ def _weightiest(signs: Signs, weights: Mapping[str, float], sign: int) -> Iterat
             shown[words] = max(weight, shown.get(words, 0.0))
     if shown:
         first = sorted(shown, key=lambda words: (-shown[words], words))[:_TOLD]
-        yield f"what weighs most: {', '.join(first)}"
+        yield f"{WEIGHTIEST}: {', '.join(first)}"
 
 
 def _with_title(risk: Risk, tool: Tool) -> Risk:
