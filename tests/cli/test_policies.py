@@ -79,9 +79,12 @@ def test_what_is_not_there_is_wrong_usage(words: list[str], said: str) -> None:
 
 
 def test_every_case_of_the_library_holds(policy: LibraryPolicy) -> None:
-    result = CliRunner().invoke(judge_cases, [str(policy.path)])
+    """They notice every small change of it, too."""
+    result = CliRunner().invoke(judge_cases, [str(policy.path), "--mutate"])
     assert result.exit_code == ExitCode.OK, result.stdout
-    assert result.stdout.endswith(" cases hold\n")
+    holding, noticed = result.stdout.splitlines()
+    assert holding.endswith(" cases hold")
+    assert " changes are noticed" in noticed
 
 
 def test_every_policy_of_the_library_is_reviewed_denies_by_default_and_has_no_findings(policy: LibraryPolicy) -> None:
