@@ -21,7 +21,7 @@ RISK_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
-LINTED := src tests scripts/install-servers scripts/picture $(wildcard benchmarks)
+LINTED := src tests scripts/install-servers scripts/picture hatch_build.py $(wildcard benchmarks)
 
 # The pure rooms are covered by their own tests, not by what passes through them on the way.
 # `make test` runs those tests once, with the checks.
@@ -57,6 +57,7 @@ lint: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/mypy scripts/install-servers
 	$(BIN)/mypy scripts/picture
+	$(BIN)/mypy hatch_build.py
 	$(BIN)/lint-imports
 
 cover: $(addprefix cover-,$(ROOMS))

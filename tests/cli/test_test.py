@@ -186,6 +186,54 @@ def test_paths_are_looked_up_from_the_present_directory(policy: str, tmp_path: P
     assert run(policy).stdout == "policy.json: 4 cases hold\n"
 
 
+def test_changes_that_no_case_notices_are_listed_with_their_lines(policy: str, tmp_path: Path) -> None:
+    write(tmp_path, "policy.test.json", {"cases": [*GOOD, {"tool": "-x", "expect": "approve"}]})
+    before = Path(policy).read_bytes()
+    result = run(policy, "--mutate")
+    assert result.exit_code == ExitCode.FINDINGS
+    assert result.stdout.splitlines() == [
+        "policy.json: 4 cases hold",
+        'policy.json:1: looser, and no case notices: /default: "allow" instead of "deny"',
+        'policy.json:18: looser, and no case notices: /tools/send/limits/0: "window" of 30 seconds instead of 1 minute',
+        'policy.json:18: stricter, and no case notices: /tools/send/limits/0: "window" of 2 minutes instead of 1 minute',
+        "policy.json: 12 of 15 changes are noticed, 3 are not",
+    ]
+    assert Path(policy).read_bytes() == before
+    told = json.loads(run(policy, "--mutate", "--json").stdout)["mutants"]
+    assert {key: told[key] for key in ("total", "noticed", "skipped")} == {"total": 15, "noticed": 12, "skipped": 0}
+    assert told["survivors"][0] == {
+        "rule": "/default",
+        "line": 1,
+        "change": '"allow" instead of "deny"',
+        "direction": "looser",
+    }
+    more = [
+        {"tool": "other", "expect": "deny"},
+        {
+            "sequence": [
+                {"tool": "send", "arguments": {"to": "us"}, "expect": "allow", "times": 2},
+                {"tool": "send", "arguments": {"to": "us"}, "expect": "deny", "after": "59s"},
+                {"tool": "send", "arguments": {"to": "us"}, "expect": "allow", "after": "1s"},
+            ]
+        },
+    ]
+    write(tmp_path, "policy.test.yaml", {"cases": more})
+    noticed = run(policy, "--mutate")
+    assert noticed.stdout == "policy.json: 6 cases hold\npolicy.json: 15 of 15 changes are noticed\n"
+    assert noticed.exit_code == ExitCode.OK
+
+
+def test_a_policy_whose_cases_do_not_hold_is_not_changed(policy: str, tmp_path: Path) -> None:
+    write(tmp_path, "policy.test.json", {"cases": [*GOOD, {"tool": "-x", "expect": "allow"}]})
+    result = run(policy, "--mutate")
+    assert result.exit_code == ExitCode.FINDINGS
+    assert result.stdout.splitlines()[-2:] == [
+        "policy.json: 3 cases hold, 1 does not",
+        "policy.json: nothing was changed: first, every case has to hold",
+    ]
+    assert json.loads(run(policy, "--mutate", "--json").stdout)["mutants"] is None
+
+
 def test_the_example_of_the_page_is_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```(?:json|console)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -194,3 +242,9 @@ def test_the_example_of_the_page_is_what_is_printed(tmp_path: Path, monkeypatch:
     command, _, output = blocks[2].partition("\n")
     assert command == "$ mcpguard test policy.json"
     assert run("policy.json").stdout == output
+    wrong = '"tool": "delete_report", "arguments": { "id": 7 }, "expect": "deny"'
+    assert wrong in blocks[1]
+    write(tmp_path, "policy.test.json", blocks[1].replace(wrong, wrong.replace("deny", "approve")))
+    command, _, output = next(block for block in blocks if "--mutate\n" in block).partition("\n")
+    assert command == "$ mcpguard test policy.json --mutate"
+    assert run("policy.json", "--mutate").stdout == output

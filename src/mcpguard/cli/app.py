@@ -19,8 +19,10 @@ from mcpguard.cli.classify import classify
 from mcpguard.cli.convert import convert
 from mcpguard.cli.demo import demo
 from mcpguard.cli.demo_server import demo_server
+from mcpguard.cli.diff import diff
 from mcpguard.cli.explain import explain as explain_command
 from mcpguard.cli.init import init
+from mcpguard.cli.policies import policies
 from mcpguard.cli.scan import scan
 from mcpguard.cli.schema import schema
 from mcpguard.cli.test import test
@@ -117,10 +119,12 @@ for _command in (
     explain_command,
     check,
     test,
+    diff,
     classify,
     scan,
     convert,
     init,
+    policies,
     tool,
     pending,
     approve,

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mcpguard.cli.json_lines import json_line, json_lines
+from mcpguard.cli.mutating import survey_as_json, survey_lines
 from mcpguard.cli.tool_lists import read_tools
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.risk import classify
 from mcpguard.policy.entries import pointer
 from mcpguard.proof.cases import SUFFIXES, Case, Step, load_cases
 from mcpguard.proof.judge import Surroundings, judge
+from mcpguard.proof.survivors import survey
 from mcpguard.stores.files import load_policy
 from mcpguard.stores.positions import positions_in
 from mcpguard.stores.text import printable
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 _LONGEST_COMMAND: Final = 100_000
 
 
-@click.command(options_metavar="[--tools LIST.json] [--json]")
+@click.command(options_metavar="[--mutate] [--generate [-o CASES.json]] [--tools LIST.json] [--json]")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.argument("cases", metavar="[CASES]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
@@ -41,31 +43,70 @@ _LONGEST_COMMAND: Final = 100_000
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The server's tools, for policies with entries for risk categories: a result of `tools/list`, or its list of tools.",
 )
+@click.option("--mutate", is_flag=True, help="Also change the policy in small ways, and list what no case notices.")
+@click.option("--generate", is_flag=True, help="Write cases at the boundaries of every rule, and judge no others.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="CASES.json",
+    type=click.Path(path_type=Path),
+    help="With --generate: write the cases to CASES.json.  Default: stdout.",
+)
+@click.option("--force", is_flag=True, help="With -o: write over a file that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def test(context: click.Context, file: Path, cases: tuple[Path, ...], tool_list: Path | None, *, as_json: bool) -> None:
+def test(
+    context: click.Context,
+    file: Path,
+    cases: tuple[Path, ...],
+    tool_list: Path | None,
+    output: Path | None,
+    *,
+    mutate: bool,
+    generate: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Say whether the policy FILE does what its cases expect.
 
     Without CASES, these are the files beside the policy: for policy.json policy.test.json, .yaml and .yml. Nothing is started.
     Relative paths in arguments are looked up from the present directory.
 
-    Exit status: 0 if every case holds, 1 if one does not, 3 if the policy or a cases file cannot be used.
+    With --mutate, the policy is changed in one small thing at a time: a rule is dropped or turned round, a number is one more or
+    less, a set is wider, an anchor is gone, an action is another one. Every change that leaves all cases as they are is listed,
+    those first that may let more calls pass. The file stays as it is.
+
+    With --generate, calls just inside and just outside of every rule are written as cases, with what is to be expected of them by the
+    text of the rules. Rules without such a call are named on stderr.
+
+    Exit status: 0 if every case holds (and every change is noticed), 1 if not, 3 if the policy or a cases file cannot be used.
     """
+    if generate and (cases or as_json or mutate):
+        raise click.UsageError("--generate writes cases as JSON, and takes neither CASES nor --json nor --mutate.")
+    if output is not None and not generate:
+        raise click.UsageError("-o is for --generate.")
     tools = () if tool_list is None else read_tools(tool_list)
     policy = _policy(file)
-    loaded = _cases(cases or _beside(file), policy)
     from mcpguard.proxy.links import resolver
 
     categories: dict[str, Category] = {tool.name: classify(tool).category for tool in tools}
     surroundings = Surroundings(resolver(str(Path.cwd())), categories)
+    if generate:
+        from mcpguard.cli.generating import generate as write_cases
+
+        context.exit(write_cases(policy, tools, surroundings, output, force=force))
+    loaded = _cases(cases or _beside(file), policy)
     judged = [
         _Judged(each, index, case, judge(policy.policy, case, surroundings))
         for each in loaded
         for index, case in enumerate(each.cases)
     ]
     _place(judged if as_json else [each for each in judged if not each.result.holds])
+    all_hold = all(each.result.holds for each in judged)
+    found = survey(policy.document, [each.case for each in judged], surroundings) if mutate and all_hold else None
     if as_json:
-        click.echo(json_lines(_as_json(file, judged)))
+        mutants = {"mutants": found and survey_as_json(file, found)} if mutate else {}
+        click.echo(json_lines(_as_json(file, judged) | mutants))
     else:
         shown = tool_list if policy.policy.categories else None
         for each in judged:
@@ -74,7 +115,9 @@ def test(context: click.Context, file: Path, cases: tuple[Path, ...], tool_list:
                 for command in each.commands(file, shown):
                     click.echo(f"    {command}")
         click.echo(_summary(file, judged))
-    if not all(each.result.holds for each in judged):
+        for line in survey_lines(file, found) if mutate else ():
+            click.echo(line)
+    if not all_hold or (found and found.survivors):
         context.exit(ExitCode.FINDINGS)
 
 
@@ -135,8 +178,8 @@ def _beside(file: Path) -> tuple[Path, ...]:
     if not found:
         names = ", ".join(f"`{printable(path.name)}`" for path in looked_for)
         raise click.UsageError(
-            f"There are no cases beside {printable(str(file))}: none of {names}. `mcpguard init` writes cases with a policy; "
-            "or name a file of cases."
+            f"There are no cases beside {printable(str(file))}: none of {names}. `mcpguard init` writes cases with a policy, "
+            "`mcpguard test --generate` writes some for this one; or name a file of cases."
         )
     return found
 

@@ -1,0 +1,72 @@
+"""Finds the small changes of a policy that none of its cases would notice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ValidationError
+
+from mcpguard.errors import PolicyError
+from mcpguard.policy.compile import compile_policy
+from mcpguard.proof.cases import Case
+from mcpguard.proof.judge import NOWHERE, Surroundings, judge
+from mcpguard.proof.mutants import Mutant, mutants_of
+
+if TYPE_CHECKING:
+    from mcpguard.policy.model import PolicyFile
+    from mcpguard.proof.cases import AnyCase
+
+_ORDER: Final = ("looser", "either", "stricter")
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What became of the mutants of a policy.
+
+    `total` of them load, and `skipped` do not.  The survivors are those that no case noticed: what may let more calls pass comes first.
+    """
+
+    total: int
+    skipped: int
+    survivors: tuple[Mutant, ...]
+
+    @property
+    def noticed(self) -> int:
+        """How many made a case fail."""
+        return self.total - len(self.survivors)
+
+
+def survey(policy: PolicyFile, cases: Sequence[AnyCase], surroundings: Surroundings = NOWHERE) -> Survey:
+    """Judge the cases, which all hold, by every mutant of a policy until one does not hold."""
+    total, skipped = 0, 0
+    survivors: list[Mutant] = []
+    for mutant in mutants_of(policy, cases, surroundings.resolve):
+        noticed = notices(mutant, cases, surroundings)
+        if noticed is None:
+            skipped += 1
+            continue
+        total += 1
+        if not noticed:
+            survivors.append(mutant)
+    survivors.sort(key=lambda mutant: _ORDER.index(mutant.direction))
+    return Survey(total, skipped, tuple(survivors))
+
+
+def notices(mutant: Mutant, cases: Sequence[AnyCase], surroundings: Surroundings = NOWHERE) -> bool | None:
+    """Whether a case does not hold any more; None if the mutant is no policy."""
+    touched = [case for case in cases if any(map(mutant.touches, _calls(case)))]
+    # Those that name the rule know most about it.
+    touched.sort(
+        key=lambda case: not any(rule.startswith(mutant.rule) for call in _calls(case) for rule in call.because)
+    )
+    try:
+        policy = compile_policy(mutant.document([call for case in touched for call in _calls(case)]))
+    except (ValidationError, PolicyError):
+        return None
+    return any(not judge(policy, case, surroundings, mutant.place_of).holds for case in touched)
+
+
+def _calls(case: AnyCase) -> Sequence[Case]:
+    return (case,) if isinstance(case, Case) else case.sequence
