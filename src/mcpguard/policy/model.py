@@ -79,19 +79,22 @@ class _Given:
         return handler(source)["schema"]  # type: ignore[no-any-return]
 
 
-def _refusal(message: str, *, shows_value: bool = False) -> PydanticCustomError:
-    # `shows_value` asks for the end ", not ...", which only a reader of the text can write as the user wrote it.
+def refusal(message: str, *, shows_value: bool = False) -> PydanticCustomError:
+    """Return what a validator raises whose message needs no translation.
+
+    `shows_value` asks for the end ", not ...", which only a reader of the text can write as the user wrote it.
+    """
     return PydanticCustomError(IN_OUR_WORDS, "{message}", {"message": message, "shows_value": shows_value})
 
 
-def _read(read: Callable[[_Raw], _Value]) -> Callable[[_Raw], _Value]:
+def in_our_words(read: Callable[[_Raw], _Value]) -> Callable[[_Raw], _Value]:
     """Let a reader of the notation refuse as pydantic wants it."""
 
     def reading(value: _Raw) -> _Value:
         try:
             return read(value)
         except NotationError as error:
-            raise _refusal(str(error), shows_value=error.shows_value) from None
+            raise refusal(str(error), shows_value=error.shows_value) from None
 
     return reading
 
@@ -104,30 +107,30 @@ def _without_comment(value: object) -> object:
     if not isinstance(value, dict) or _COMMENT not in value:
         return value
     if not isinstance(value[_COMMENT], str):
-        raise _refusal("`$comment` must be a string")
+        raise refusal("`$comment` must be a string")
     return {key: item for key, item in value.items() if key != _COMMENT}
 
 
 def _duration(value: object, info: ValidationInfo) -> int:
     nanoseconds = duration_ns(value)
     if nanoseconds is None:
-        raise _refusal(f"`{info.field_name}` must be text like `150ms`, `45s`, `10m` or `2h`", shows_value=True)
+        raise refusal(f"`{info.field_name}` must be text like `150ms`, `45s`, `10m` or `2h`", shows_value=True)
     return nanoseconds
 
 
 def _somebody(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
-        raise _refusal("`via` must name who may answer: `client`, `terminal` or both")
+        raise refusal("`via` must name who may answer: `client`, `terminal` or both")
     return value
 
 
 def _pattern(value: str) -> str:
     if value in RISK_CATEGORIES:
-        raise _refusal(f"risk categories such as `{value}` are entries of `tools`, and nothing else")
+        raise refusal(f"risk categories such as `{value}` are entries of `tools`, and nothing else")
     try:
         compile_pattern(value)
     except PatternError as error:
-        raise _refusal(str(error)) from None
+        raise refusal(str(error)) from None
     return value
 
 
@@ -140,7 +143,7 @@ def _method(value: str) -> str:
     governed = KNOWN_METHODS.get(pattern.prefix) if pattern.is_exact else None
     if governed:
         name = f"`{pattern.prefix}`"
-        raise _refusal(f"`methods` is for methods that the protocol does not know, and it knows {name}: {governed}")
+        raise refusal(f"`methods` is for methods that the protocol does not know, and it knows {name}: {governed}")
     return value
 
 
@@ -153,7 +156,7 @@ Name: TypeAlias = Annotated[str, AfterValidator(_pattern)]
 ToolName: TypeAlias = Annotated[str, AfterValidator(_tool)]
 Window: TypeAlias = Annotated[
     int,
-    PlainValidator(_read(read_window)),
+    PlainValidator(in_our_words(read_window)),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^({WINDOW_TEXT})$"}]}),
 ]
 
@@ -181,7 +184,7 @@ class Condition(Part):
 
     NOUN: ClassVar[str] = "a condition"
 
-    path: Annotated[str, AfterValidator(_read(read_path))] = Field(
+    path: Annotated[str, AfterValidator(in_our_words(read_path))] = Field(
         description="Where the argument stands: args.a.b, args.items.*.id, or a JSON Pointer from the arguments."
     )
     op: Op = Field(description="How the argument is compared with the value.")
@@ -196,11 +199,11 @@ class Condition(Part):
         if op is None:
             return value
         if not isinstance(value, str):
-            value = _read(read_json)(value)
+            value = in_our_words(read_json)(value)
         try:
             prepare(op, value)
         except ValueProblem as problem:
-            raise _refusal(str(problem), shows_value=value is not UNSET) from None
+            raise refusal(str(problem), shows_value=value is not UNSET) from None
         return value
 
 
@@ -229,7 +232,7 @@ class PlainLimit(Part):
 
     NOUN: ClassVar[str] = "a limit of a resource or prompt"
 
-    counter: Annotated[str | None, _Given(), AfterValidator(_read(read_counter))] = Field(
+    counter: Annotated[str | None, _Given(), AfterValidator(in_our_words(read_counter))] = Field(
         default=None,
         description="The counter to charge; limits that name one share it. Absent: a counter of the limit's own.",
         json_schema_extra={"pattern": "^[^/]"},
@@ -247,7 +250,7 @@ class PlainLimit(Part):
     @classmethod
     def _aligns(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("window", 60) not in CALENDAR_WINDOWS:
-            raise _refusal("only the windows `minute`, `hour`, `day` and `week` can follow the calendar")
+            raise refusal("only the windows `minute`, `hour`, `day` and `week` can follow the calendar")
         return value
 
 
@@ -256,10 +259,10 @@ class Limit(PlainLimit):
 
     NOUN: ClassVar[str] = "a limit"
 
-    cost: Annotated[str | None, _Given(), AfterValidator(_read(read_single_path))] = Field(
+    cost: Annotated[str | None, _Given(), AfterValidator(in_our_words(read_single_path))] = Field(
         default=None, description="The path of a number that is added up instead of calls."
     )
-    per: Annotated[str | None, _Given(), AfterValidator(_read(_per))] = Field(
+    per: Annotated[str | None, _Given(), AfterValidator(in_our_words(_per))] = Field(
         default=None, description='A path: one counter for each value found there; or "tool": one for each tool.'
     )
 
@@ -288,17 +291,17 @@ class Tool(Part):
     approve_if: tuple[ApprovalRule, ...] = Field(
         default=(), strict=False, description="Rules under which a person has to approve the call."
     )
-    arguments: Annotated[Annotated[dict[str, Any], AfterValidator(_read(read_json)), _AS_TEXT] | None, _Given()] = (
-        Field(
-            default=None, description="A JSON Schema (2020-12) for the arguments; a keyword implies the type it judges."
-        )
+    arguments: Annotated[
+        Annotated[dict[str, Any], AfterValidator(in_our_words(read_json)), _AS_TEXT] | None, _Given()
+    ] = Field(
+        default=None, description="A JSON Schema (2020-12) for the arguments; a keyword implies the type it judges."
     )
     limits: tuple[Limit, ...] = Field(default=(), strict=False, description="Limits that all have to hold.")
     rate_limit: Annotated[
         Annotated[
             RateLimit,
             BeforeValidator(
-                _read(read_rate),
+                in_our_words(read_rate),
                 json_schema_input_type=RateLimit
                 | Annotated[str, Field(pattern=f"^[0-9]{{1,{MAX_DIGITS}}}/({WINDOW_TEXT}|0*[1-9][0-9]{{0,8}})$")],
             ),
