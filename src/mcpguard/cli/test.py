@@ -16,7 +16,6 @@ from mcpguard.inventory.risk import classify
 from mcpguard.policy.entries import pointer
 from mcpguard.proof.cases import SUFFIXES, Case, Step, load_cases
 from mcpguard.proof.judge import Surroundings, judge
-from mcpguard.proof.survivors import survey
 from mcpguard.stores.files import load_policy
 from mcpguard.stores.positions import positions_in
 from mcpguard.stores.text import printable
@@ -80,7 +79,11 @@ def test(
     ]
     _place(judged if as_json else [each for each in judged if not each.result.holds])
     all_hold = all(each.result.holds for each in judged)
-    found = survey(policy.document, [each.case for each in judged], surroundings) if mutate and all_hold else None
+    found = None
+    if mutate and all_hold:
+        from mcpguard.proof.survivors import survey
+
+        found = survey(policy.document, [each.case for each in judged], surroundings)
     if as_json:
         mutants = {"mutants": found and survey_as_json(file, found)} if mutate else {}
         click.echo(json_lines(_as_json(file, judged) | mutants))
