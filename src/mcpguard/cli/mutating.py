@@ -23,9 +23,9 @@ _DIRECTIONS: Final[dict[Direction, str]] = {
 }
 
 
-def survey_lines(file: Path, found: Survey | None, suggest: Suggest) -> Iterator[str]:
+def survey_lines(file: Path, found: Survey | None, suggest: Suggest | None) -> Iterator[str]:
     """Say for people what was found, with a case for each change that would notice it; None: the cases do not hold as it is."""
-    if found is None:
+    if found is None or suggest is None:
         yield f"{printable(str(file))}: nothing was changed: first, every case has to hold"
         return
     places = positions_in(file, [mutant.rule for mutant in found.survivors])
