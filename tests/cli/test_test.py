@@ -191,16 +191,22 @@ def test_changes_that_no_case_notices_are_listed_with_their_lines(policy: str, t
     before = Path(policy).read_bytes()
     result = run(policy, "--mutate")
     assert result.exit_code == ExitCode.FINDINGS
-    assert result.stdout.splitlines() == [
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if not line.startswith("    ")] == [
         "policy.json: 4 cases hold",
         'policy.json:1: looser, and no case notices: /default: "allow" instead of "deny"',
         'policy.json:18: looser, and no case notices: /tools/send/limits/0: "window" of 30 seconds instead of 1 minute',
         'policy.json:18: stricter, and no case notices: /tools/send/limits/0: "window" of 2 minutes instead of 1 minute',
         "policy.json: 12 of 15 changes are noticed, 3 are not",
     ]
+    offered = [
+        line.partition("notice it: ")[2] for line in lines if line.startswith("    a case that would notice it: ")
+    ]
+    assert lines.count("    the same case would notice it") == 1
     assert Path(policy).read_bytes() == before
     told = json.loads(run(policy, "--mutate", "--json").stdout)["mutants"]
     assert {key: told[key] for key in ("total", "noticed", "skipped")} == {"total": 15, "noticed": 12, "skipped": 0}
+    assert told["survivors"][0].pop("case")["because"] == ["/default"]
     assert told["survivors"][0] == {
         "rule": "/default",
         "line": 1,
@@ -221,6 +227,11 @@ def test_changes_that_no_case_notices_are_listed_with_their_lines(policy: str, t
     noticed = run(policy, "--mutate")
     assert noticed.stdout == "policy.json: 6 cases hold\npolicy.json: 15 of 15 changes are noticed\n"
     assert noticed.exit_code == ExitCode.OK
+    (tmp_path / "policy.test.yaml").unlink()
+    write(
+        tmp_path, "policy.test.json", {"cases": [*GOOD, *map(json.loads, offered), {"tool": "-x", "expect": "approve"}]}
+    )
+    assert run(policy, "--mutate").stdout.splitlines()[-1] == "policy.json: 15 of 15 changes are noticed"
 
 
 def test_a_policy_whose_cases_do_not_hold_is_not_changed(policy: str, tmp_path: Path) -> None:

@@ -178,8 +178,9 @@ def test_a_list_runs_if_all_of_it_is_good_and_not_at_all_if_one_is_not(
 def test_no_operation_that_passes_changes_anything_or_writes_a_file(aws_api: Path) -> None:
     """By what the server's own lists say of it; operations that are too new for these are described as reads by their names."""
     (form, operations, *_) = library_policy("aws-api")["tools"]["call_aws"]["arguments"]["$defs"]["command"]["allOf"]
-    services = sorted({str(each["cli_command"]).split()[1] for each in GOOD if isinstance(each["cli_command"], str)})
-    words = [aws_api / "bin" / "python", "-c", OPERATIONS, operations["pattern"], *services]
+    services = {str(each["cli_command"]).split()[1] for each in GOOD if isinstance(each["cli_command"], str)}
+    services.remove("ec2")  # each of its operations is named, and its model takes long to load
+    words = [aws_api / "bin" / "python", "-c", OPERATIONS, operations["pattern"], *sorted(services)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     found = [line.split() for line in done.stdout.splitlines()]
     assert len(found) > 200

@@ -153,15 +153,19 @@ def effect_of(peer: StdioPeer, case: Message) -> str:
             return "allow"
 
 
-def test_every_case_of_the_policy_holds_before_its_server(place: Place) -> None:
+def test_every_case_of_the_policy_holds_before_its_server_and_lists_show_what_may_be_called(place: Place) -> None:
     """Without time that passes; long operations are not waited for."""
     cases = [case for case in library_cases(place.name, place.values) if "sequence" not in case]
     cases = [case for case in cases if not takes_long(case)]
     untouched = place.untouched()
     with place.guarded() as peer:
+        tools = {tool["name"] for tool in peer.request("tools/list")["result"]["tools"]}
         became = [effect_of(peer, case) for case in cases]
     assert [case for case, effect in zip(cases, became, strict=True) if effect != case["expect"]] == []
     assert place.untouched() == untouched
+    entries = library_policy(place.name)["tools"]
+    assert tools == {name for name, entry in entries.items() if entry.get("action") not in {"deny", "hide"}}
+    assert len(tools) == LISTED[place.name]
     if place.outside:
         hosts = {line.removesuffix(":443") for line in place.outside.journal if line.endswith(":443")}
         assert hosts == {"docs.example.com", "api.docs.example.com"}
@@ -186,16 +190,11 @@ def test_the_first_sequence_of_the_policy_holds_before_its_server(place: Place) 
     assert step.get("after")
 
 
-def test_the_policy_fits_the_server_and_a_list_shows_what_may_be_called(place: Place) -> None:
+def test_the_policy_fits_the_server(place: Place) -> None:
     policy = write_policy(place.directory, library_policy(place.name, place.values))
     words = [sys.executable, "-m", "mcpguard", "check", str(policy), "--", *place.server.argv]
     said = subprocess.run(words, env=dict(place.server.env), capture_output=True, text=True, timeout=120, check=True)
     assert ": no findings, checked against " in said.stdout
-    with place.guarded() as peer:
-        tools = {tool["name"] for tool in peer.request("tools/list")["result"]["tools"]}
-    entries = library_policy(place.name)["tools"]
-    assert tools == {name for name, entry in entries.items() if entry.get("action") not in {"deny", "hide"}}
-    assert len(tools) == LISTED[place.name]
 
 
 def test_placeholders_let_nothing_of_the_users_through(filesystem: Place, repositories: Place) -> None:

@@ -13,8 +13,6 @@ from mcpguard.cli.json_lines import json_line, json_lines
 from mcpguard.cli.tool_lists import read_tools
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.risk import classify
-from mcpguard.proof.differences import differences
-from mcpguard.proof.judge import Surroundings
 from mcpguard.stores.files import load_policy
 from mcpguard.stores.positions import positions_in
 from mcpguard.stores.text import printable
@@ -61,6 +59,8 @@ def diff(context: click.Context, old: Path, new: Path, tool_list: Path | None, *
     """
     tools = () if tool_list is None else read_tools(tool_list)
     before, after = _loaded(old, new)
+    from mcpguard.proof.differences import differences
+    from mcpguard.proof.judge import Surroundings
     from mcpguard.proxy.links import resolver
 
     categories: dict[str, Category] = {tool.name: classify(tool).category for tool in tools}

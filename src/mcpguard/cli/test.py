@@ -16,7 +16,6 @@ from mcpguard.inventory.risk import classify
 from mcpguard.policy.entries import pointer
 from mcpguard.proof.cases import SUFFIXES, Case, Step, load_cases
 from mcpguard.proof.judge import Surroundings, judge
-from mcpguard.proof.survivors import survey
 from mcpguard.stores.files import load_policy
 from mcpguard.stores.positions import positions_in
 from mcpguard.stores.text import printable
@@ -103,9 +102,15 @@ def test(
     ]
     _place(judged if as_json else [each for each in judged if not each.result.holds])
     all_hold = all(each.result.holds for each in judged)
-    found = survey(policy.document, [each.case for each in judged], surroundings) if mutate and all_hold else None
+    found, suggest = None, None
+    if mutate and all_hold:
+        from mcpguard.proof.noticing import Suggestions
+        from mcpguard.proof.survivors import survey
+
+        found = survey(policy.document, [each.case for each in judged], surroundings)
+        suggest = Suggestions(policy.policy, tools, surroundings).for_mutant
     if as_json:
-        mutants = {"mutants": found and survey_as_json(file, found)} if mutate else {}
+        mutants = {"mutants": found and suggest and survey_as_json(file, found, suggest)} if mutate else {}
         click.echo(json_lines(_as_json(file, judged) | mutants))
     else:
         shown = tool_list if policy.policy.categories else None
@@ -115,7 +120,7 @@ def test(
                 for command in each.commands(file, shown):
                     click.echo(f"    {command}")
         click.echo(_summary(file, judged))
-        for line in survey_lines(file, found) if mutate else ():
+        for line in survey_lines(file, found, suggest) if mutate else ():
             click.echo(line)
     if not all_hold or (found and found.survivors):
         context.exit(ExitCode.FINDINGS)

@@ -33,6 +33,7 @@ _EXAMPLES: Final[Mapping[str, object]] = {
     "boolean": True,
     "array": ["example"],
     "object": {"example": 1},
+    "null": None,
 }
 
 
@@ -196,7 +197,7 @@ def values_for_keyword(keyword: str, said: Any, hints: Hints = ANYTHING) -> list
             others = [value for kind, value in _EXAMPLES.items() if kind not in kinds]
             if "number" in kinds:
                 others = [value for value in others if not is_number(value)]
-            found = [value for kind, value in _EXAMPLES.items() if kind in kinds][:1] + others[:2]
+            found = [value for kind, value in _EXAMPLES.items() if kind in kinds] + others[:2]
         case _:
             pass
     return _distinct(found)

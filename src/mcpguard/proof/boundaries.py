@@ -26,9 +26,9 @@ from mcpguard.proof.opinion import (
     use_opinion,
 )
 from mcpguard.proof.placing import put, put_elements, removed
-from mcpguard.proof.reading import ABSENT, says, steps_of
+from mcpguard.proof.reading import ABSENT, Missing, find_all, says, steps_of
 from mcpguard.proof.search import Arguments, Search, Target
-from mcpguard.proof.spending import Number, Spender, Step, sequence_for
+from mcpguard.proof.spending import Helper, Number, Spender, Step, sequence_for
 
 if TYPE_CHECKING:
     from mcpguard.inventory.tools import Tool
@@ -42,6 +42,7 @@ _MOST_SUBJECTS: Final = 4
 _MOST_NAMES_BESIDE: Final = 3
 _MOST_EACH_SIDE: Final = 6
 _MOST_JOINED: Final = 6
+_MOST_KEYS: Final = 12
 _LISTS: Final = frozenset(("in", "not_in"))
 _STRANGERS: Final = ("example_tool", "other_tool", "not_named", "a", "zzz", "x1")
 _ANOTHER: Final = ", but another name"
@@ -401,7 +402,7 @@ class _Writer:
             if steps:
                 for keyword, said in inner.items():
                     for value in values_for_keyword(keyword, said):
-                        yield steps, put(good, steps, value)
+                        yield steps, put(good, steps, _as_long(next(find_all(good, steps)), value))
 
     def _with(
         self,
@@ -412,7 +413,7 @@ class _Writer:
         schema: Mapping[str, Any],
     ) -> Arguments | None:
         """Find arguments that pass with something at `steps`."""
-        if not steps:
+        if not steps or not _missing(base, steps):
             return base
         for example in examples_for(inner, schema):
             found = subject.around(put(base, steps, example), Target(steps=steps))
@@ -432,13 +433,41 @@ class _Writer:
             if isinstance(planned, str):
                 why = planned
                 continue
-            steps = [self._step(place, each, subject) for each in planned]
+            callers = {each.name: each for each in (*self._sharing(limit), *subjects, subject)}
+            steps = [self._step(place, each, callers[each.name]) for each in planned]
             if None not in steps:
                 self._add(place, {"name": f"{place}: used up", "sequence": steps})
                 if isinstance(limit, Limit) and (limit.cost is not None or limit.per not in (None, "tool")):
                     self._not_payable(subject, place, limit, subject.base)
                 return
         self._leave_out(place, why)
+
+    def _sharing(self, limit: AnyLimit) -> list[_Subject]:
+        """List tools that are charged on the counter of a limit, if it has a name."""
+        counter = limit.counter if isinstance(limit, Limit) else None
+        found: dict[str, _Subject] = {}
+        for several in self._by_entry.values() if counter is not None else ():
+            for each in several:
+                shares = any(isinstance(one, Limit) and one.counter == counter for _, one in each.meeting.limits)
+                if shares and each.meeting.constant is None and each.base is not None:
+                    found.setdefault(each.name, each)
+        return list(found.values())
+
+    def _helpers(self, subject: _Subject, limit: AnyLimit) -> list[Helper]:
+        """List other calls that are charged on a limit: of other tools, or such as other limits count apart."""
+        limits = subject.meeting.limits
+        found = [Helper(each.name, each.base or {}, each.meeting.limits) for each in self._sharing(limit)]
+        found = [each for each in found if each.name != subject.name]
+        for _, other in limits:
+            if other is limit or not isinstance(other, Limit) or other.per in (None, "tool") or subject.base is None:
+                continue
+            steps = steps_of(str(other.per))
+            (value,) = find_all(subject.base, steps)
+            for number in range(_MOST_KEYS if isinstance(value, str) else 0):
+                arguments = subject.around(put(subject.base, steps, f"{value}{number}"), Target(steps=steps))
+                if arguments is not None:
+                    found.append(Helper(subject.name, arguments, limits))
+        return found
 
     def _not_payable(self, subject: _Subject, place: str, limit: Limit, base: Arguments) -> None:
         """Write calls that do not give what a limit needs."""
@@ -475,7 +504,8 @@ class _Writer:
                     return subject.name, found
             return None
 
-        return Spender(subject.name, base, subject.meeting.limits, costing, keyed)
+        limits = subject.meeting.limits
+        return Spender(subject.name, base, limits, costing, keyed, lambda: self._helpers(subject, limit))
 
     def _step(self, place: str, step: Step, subject: _Subject) -> Case | None:
         opinion = subject.meeting.judge(step.arguments)
@@ -590,6 +620,17 @@ class _Writer:
 
     def _leave_out(self, place: str, why: str) -> None:
         self._left_out.append(LeftOut(place, why))
+
+
+def _missing(arguments: Arguments, steps: tuple[str | None, ...]) -> list[object]:
+    return [each for each in find_all(arguments, steps) if isinstance(each, Missing)]
+
+
+def _as_long(present: object, value: object) -> object:
+    """Give a list that is as long as a value with elements of the one that is there, for those meet the other rules."""
+    if isinstance(present, list) and present and isinstance(value, list):
+        return [*present, *[present[-1]] * len(value)][: len(value)]
+    return value
 
 
 def _joined(condition: Condition, values: Sequence[object], others: Iterable[object]) -> Iterator[str]:

@@ -26,6 +26,8 @@ _LIKED: Final = "ax1A0-_./"
 _MOST_REPEATS: Final = 1000
 _MOST_EXAMPLES: Final = 6
 _LONGEST: Final = 2000
+_MARKS: Final = "x []();/\"'$<,-"
+"""What may break a pattern that takes letters at its ends."""
 _MOST_REPLACED: Final = 20
 
 
@@ -94,13 +96,15 @@ def texts_for(pattern: str) -> tuple[str, ...]:
 @lru_cache(maxsize=512)
 def texts_beside(pattern: str) -> tuple[str, ...]:
     """List texts in which a pattern is only just not found: more before it, more after it, one character less or another."""
-    by_text = [list(_beside(text)) for text in texts_for(pattern)]
+    by_text = [list(_beside(pattern, text)) for text in texts_for(pattern)]
     mixed = [text for several in zip_longest(*by_text) for text in several if text is not None]
     return tuple(text for text in dict.fromkeys([*mixed, ""]) if found_in(pattern, text) is False)
 
 
-def _beside(text: str) -> Iterator[str]:
-    yield from (f"x{text}", f"{text}x", text[:-1])
+def _beside(pattern: str, text: str) -> Iterator[str]:
+    before = next((mark for mark in _MARKS if found_in(pattern, f"{mark}{text}") is False), "x")
+    after = next((mark for mark in _MARKS if found_in(pattern, f"{text}{mark}") is False), "x")
+    yield from (f"{before}{text}", f"{text}{after}", text[:-1])
     marks = [at for at, character in enumerate(text) if not character.isalnum()]
     yield from (f"{text[:at]}x{text[at + 1 :]}" for at in reversed(marks))
     yield from (f"x {text}", f"{text} x", text[1:], text.swapcase())

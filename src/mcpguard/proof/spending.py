@@ -37,11 +37,24 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Helper:
+    """Calls of this tool under another key, or of another tool, that are charged on the same counter."""
+
+    name: str
+    arguments: Arguments
+    limits: Sequence[tuple[str, AnyLimit]]
+
+    def dues(self) -> list[Due]:
+        """Say what such a call owes."""
+        return dues_of(self.limits, self.arguments, self.name)
+
+
+@dataclass(frozen=True, slots=True)
 class Spender:
     """The calls of a tool (or the uses of a resource or prompt) as limits see them.
 
     `costing(amount)` gives arguments of calls that pass all rules and cost so much on the limit in question, `keyed()` some that are counted
-    apart from `base`; None where there are none.
+    apart from `base`; None where there are none.  `helpers` are other calls that are charged on the same counters.
     """
 
     name: str
@@ -49,6 +62,7 @@ class Spender:
     limits: Sequence[tuple[str, AnyLimit]]
     costing: Callable[[Number], Arguments | None]
     keyed: Callable[[], tuple[str, Arguments] | None]
+    helpers: Callable[[], Sequence[Helper]] = tuple
 
 
 @dataclass(slots=True)
@@ -87,7 +101,10 @@ def sequence_for(spender: Spender, place: str) -> list[Step] | str:
     plan = _Plan(spender, place)
     problem = plan.use_up()
     if problem:
-        return problem
+        # Where another limit of the tool is in the way, other calls may use this one up.
+        plan = _Plan(spender, place)
+        if not plan.use_up_with(spender.helpers()):
+            return problem
     plan.look_afterwards()
     return plan.steps
 
@@ -134,6 +151,33 @@ class _Plan:
                 self._now += window + slack_s(window) + 1
         return f"it takes more than {MOST_CALLS} calls to use it up, or other limits stop them before"
 
+    def use_up_with(self, helpers: Sequence[Helper]) -> bool:
+        """Plan calls of others up to the first of this tool that is refused; or say that there is no such plan."""
+        own = Helper(self._spender.name, self._spender.base, self._spender.limits)
+        last = [own, *(each for each in helpers if each.name == own.name)]
+        for _ in range(MOST_CALLS):
+            for final in last:
+                dues = final.dues()
+                full = [due for due in dues if not self._ledger.surely_fits(due, self._now)]
+                if [due.rule for due in full] == [self._place] and self._ledger.surely_exceeds(full[0], self._now):
+                    self._append(Step(final.name, final.arguments, 1, 0, passes=False))
+                    return True
+            target = next((due for due in own.dues() if due.rule == self._place), None)
+            if target is None:
+                return False
+            # The last call that fits is of this tool, too: it shows that the limit is no smaller.
+            is_last = self._ledger.used(target, self._now) + 2 * target.amount > target.max
+            for helper in [own, *helpers] if is_last else helpers:
+                dues = helper.dues()
+                charges = any(due.counter == target.counter for due in dues)
+                if charges and all(self._ledger.surely_fits(due, self._now) for due in dues):
+                    self._spend(dues)
+                    self._append(Step(helper.name, helper.arguments, 1, 0, passes=True))
+                    break
+            else:
+                return False
+        return False
+
     def look_afterwards(self) -> None:
         """Add that other keys still pass, that the window is not over before its end, and that it is over after it."""
         refused, window = self.steps[-1], self._limit.window
@@ -160,7 +204,8 @@ class _Plan:
 
     def _append(self, step: Step) -> None:
         last = self.steps[-1] if self.steps else None
-        if last is not None and not step.after_s and last.passes is step.passes and last.arguments == step.arguments:
+        is_same = last is not None and (last.name, last.arguments) == (step.name, step.arguments)
+        if last is not None and is_same and not step.after_s and last.passes is step.passes:
             self.steps[-1] = Step(last.name, last.arguments, last.times + 1, last.after_s, last.passes)
         else:
             self.steps.append(step)

@@ -1,0 +1,117 @@
+"""Finds cases that would notice a small change of a policy which none of its cases has noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from pydantic import ValidationError
+
+from mcpguard.errors import PolicyError
+from mcpguard.policy.compile import compile_policy
+from mcpguard.proof.boundaries import boundaries_of
+from mcpguard.proof.cases import Case, CasesFile, Step
+from mcpguard.proof.judge import NOWHERE, Session, Surroundings, judge
+
+if TYPE_CHECKING:
+    from mcpguard.inventory.tools import Tool
+    from mcpguard.policy.evaluate import Policy
+    from mcpguard.proof.boundaries import Choice
+    from mcpguard.proof.cases import AnyCase
+    from mcpguard.proof.judge import Outcome
+    from mcpguard.proof.mutants import Mutant
+
+Written: TypeAlias = "dict[str, Any]"
+
+_MOST_SEARCHED: Final = 60
+"""For so many changes the boundaries of the changed policy are looked at, too: each takes as long as those of the policy."""
+
+
+class Suggestions:
+    """Looks for cases that tell a policy from its mutants: among the calls at its own boundaries, then among those at theirs."""
+
+    def __init__(self, policy: Policy, tools: Sequence[Tool] = (), surroundings: Surroundings = NOWHERE) -> None:
+        self._policy = policy
+        self._tools = tools
+        self._surroundings = surroundings
+        self._own: list[tuple[Written, AnyCase]] | None = None
+        self._searched = 0
+
+    def for_mutant(self, mutant: Mutant) -> Written | None:
+        """Give a case, as a cases file has it, that holds for the policy and not for the mutant; None if none was found."""
+        try:
+            changed = compile_policy(mutant.document())
+        except (ValidationError, PolicyError):
+            return None
+        if self._own is None:
+            self._own = list(self._holding(lambda _: True, self._policy))
+        known = sorted(self._own, key=lambda each: "sequence" in each[0])
+        for written, case in known:
+            if self._touched(mutant, case) and not self._holds(changed, case, mutant):
+                return written
+        self._searched += 1
+        if self._searched > _MOST_SEARCHED:
+            return None
+        for written, case in self._holding(lambda rule: _is_near(rule, mutant.rule), changed):
+            if not self._holds(changed, case, mutant):
+                return written
+        return None
+
+    def _holding(self, about: Choice, policy: Policy) -> Iterator[tuple[Written, AnyCase]]:
+        """Yield cases of the boundaries of `policy`, with what the policy itself makes of them as what is expected."""
+        for written in boundaries_of(policy.document, self._tools, about=about).cases:
+            for told in (written, self._retold(written)):
+                (case,) = CasesFile.model_validate({"cases": [told]}).cases
+                if judge(self._policy, case, self._surroundings).holds:
+                    yield told, case
+                    break
+
+    def _holds(self, changed: Policy, case: AnyCase, mutant: Mutant) -> bool:
+        return judge(changed, case, self._surroundings, mutant.place_of).holds
+
+    def _touched(self, mutant: Mutant, case: AnyCase) -> bool:
+        return any(map(mutant.touches, (case,) if isinstance(case, Case) else case.sequence))
+
+    def _retold(self, written: Written) -> Written:
+        """Write a case with what the policy makes of it."""
+        (case,) = CasesFile.model_validate({"cases": [written]}).cases
+        session = Session(self._policy, self._surroundings)
+        if isinstance(case, Case):
+            outcome, _ = session.call(case)
+            return _expecting(written, outcome)
+        steps: list[Written] = []
+        for step, told in zip(case.sequence, written["sequence"], strict=True):
+            steps += self._retold_step(session, step, told)
+        return {
+            "sequence": [{key: value for key, value in step.items() if (key, value) != ("times", 1)} for step in steps]
+        }
+
+    def _retold_step(self, session: Session, step: Step, told: Written) -> list[Written]:
+        """Write a step as steps of calls that are judged alike."""
+        session.wait(step.after)
+        steps: list[Written] = []
+        for _ in range(step.times):
+            outcome, _ = session.call(step)
+            now = _expecting(told, outcome)
+            if steps and {**steps[-1], "times": 1, "after": ""} == {**now, "times": 1, "after": ""}:
+                steps[-1]["times"] += 1
+            else:
+                if steps:
+                    now.pop("after", None)
+                steps.append({**now, "times": 1})
+        return steps
+
+
+def _expecting(written: Written, outcome: Outcome) -> Written:
+    """Write a call with its outcome as what is expected."""
+    told = {key: value for key, value in written.items() if key not in ("name", "because", "expect")}
+    because = {} if outcome.effect == "allow" else {"because": [outcome.reasons[0].rule]}
+    return {**told, "expect": outcome.effect, **because}
+
+
+def _is_near(rule: str, changed: str) -> bool:
+    """Whether one of two pointers points into what the other points at."""
+    return f"{changed}/".startswith(f"{rule}/") or f"{rule}/".startswith(f"{changed}/")
+
+
+Suggest: TypeAlias = Callable[["Mutant"], "Written | None"]
