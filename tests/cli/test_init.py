@@ -66,7 +66,7 @@ def test_a_draft_for_a_server_is_written_with_its_cases(tmp_path: Path) -> None:
     assert result.stderr.splitlines() == [
         f"mcpguard: starting {sys.executable}",
         f"mcpguard: wrote {tmp_path}/policy.json: a balanced draft for 6 tools: 2 read, 1 write, 1 execute, 2 destructive",
-        f"mcpguard: wrote {tmp_path}/policy.test.json: 3 cases of what it lets pass and what it stops",
+        f"mcpguard: wrote {tmp_path}/policy.test.json: 10 cases of what it lets pass and what it stops",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["policy.json", "policy.test.json"]
     policy = without_comments(read(tmp_path / "policy.json"))
@@ -81,7 +81,16 @@ def test_a_draft_for_a_server_is_written_with_its_cases(tmp_path: Path) -> None:
         "expect": "approve",
         "because": ["/tools/delete_patient/action"],
     }
-    assert len(cases[-1]["sequence"]) == 11
+    assert [step.get("times") for step in cases[2]["sequence"]] == [10, None]
+
+
+@pytest.mark.parametrize("posture", ["strict", "balanced", "open"])
+def test_the_cases_notice_every_small_change_of_the_draft(posture: str, tmp_path: Path) -> None:
+    policy = str(tmp_path / "policy.json")
+    assert init("--posture", posture, "-o", policy, "--", *DEMO).returncode == ExitCode.OK
+    told = CliRunner().invoke(app, ["test", policy, "--mutate"])
+    assert re.search(r"\d+ of (?P<all>\d+) changes are noticed$", told.stdout.rstrip()), told.stdout
+    assert told.exit_code == ExitCode.OK
 
 
 @pytest.mark.parametrize("posture", ["strict", "balanced", "open"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
@@ -81,9 +81,9 @@ def init(
         click.echo(text, nl=False)
         _tell_owns(draft, None)
     else:
-        written = draft_cases(draft)
-        save_all({cases: json_lines(written) + "\n", output: text}, force=force)
-        count = counted(len(written["cases"]), "case")
+        written = _cases(draft, tools)
+        save_all({cases: json_lines({"cases": written}) + "\n", output: text}, force=force)
+        count = counted(len(written), "case")
         _tell(
             f"wrote {printable(str(output))}: a {posture} draft for {summary(each.risk.category for each in draft.tools)}"
         )
@@ -109,6 +109,15 @@ def directories_for(command: Sequence[str]) -> tuple[str, ...]:
 def _is_strange(path: str) -> bool:
     """Whether a rule could not name a directory, because servers read such paths in different ways."""
     return any(mark in path for mark in "%\\$\0") or not path.isprintable()
+
+
+def _cases(draft: Draft, tools: Sequence[Tool]) -> list[dict[str, Any]]:
+    """Give the cases that show what a draft does, and behind them those by which small changes of it are noticed."""
+    from mcpguard.proof.completing import completed
+    from mcpguard.proof.judge import Surroundings
+    from mcpguard.proxy.links import resolver
+
+    return completed(draft.policy, draft_cases(draft)["cases"], tools, Surroundings(resolver(str(Path.cwd()))))
 
 
 def _asked(command: tuple[str, ...]) -> tuple[tuple[Tool, ...], Offered]:

@@ -188,9 +188,9 @@ def _sequence(draft: Draft) -> Iterator[Case]:
         first = min(charges, key=_fitting, default=None)
         if first is None or not 0 < _fitting(first) <= _LONGEST:
             continue
-        passing = [_case(draft, tool, good, ()) for _ in range(_fitting(first))]
+        passing = _case(draft, tool, good, ()) | {"times": _fitting(first)}
         last = {"tool": tool.tool.name, "arguments": good, "expect": "deny", "because": [first.rule]}
-        yield {"sequence": [*passing, last]}
+        yield {"sequence": [passing, last]}
         return
 
 

@@ -130,6 +130,16 @@ def _everywhere(base: Data, calls: list[Case], resolve: Callable[[str], str | No
             yield mutant
 
 
+def _goes_without_saying(base: Data, section: Section, name: str) -> bool:
+    """Whether an entry allows what the default allows anyway, and nothing else would decide in its place."""
+    entry = {key: value for key, value in _raw(base[section][name]).items() if value not in ((), [], None)}
+    if name in RISK_CATEGORIES or base.get("default") != "allow" or entry not in ({}, {"action": "allow"}):
+        return False
+    others = [other for other in base[section] if other != name]
+    own = compile_pattern(name)
+    return not any(other in RISK_CATEGORIES or overlap(own, compile_pattern(other)) for other in others)
+
+
 def _entry(
     base: Data, section: Section, name: str, calls: list[Case], resolve: Callable[[str], str | None]
 ) -> Iterator[Mutant]:
@@ -137,7 +147,8 @@ def _entry(
     data, place = _raw(entry), (section, name)
     touches = _touches(section, [name])
     without = base | {section: {key: value for key, value in base[section].items() if key != name}}
-    yield Mutant(pointer(*place), "without this entry", _direction(base, without, section, name), without, touches)
+    if not _goes_without_saying(base, section, name):
+        yield Mutant(pointer(*place), "without this entry", _direction(base, without, section, name), without, touches)
     wide = _wider(name)
     if wide is not None and wide not in base[section]:
         other = base | {section: without[section] | {wide: entry}}
