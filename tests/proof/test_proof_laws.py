@@ -1,8 +1,9 @@
-"""Checks laws of small changes: they leave the policy alone, do what they are said to do, and no short cut misses a case."""
+"""Checks laws: cases are judged as the guard judges calls; small changes leave the policy alone and do what they are said to do."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, Final
 
 from hypothesis import given, settings
@@ -13,9 +14,14 @@ from mcpguard.errors import PolicyError
 from mcpguard.policy.compile import compile_policy
 from mcpguard.policy.model import CANONICAL, PolicyFile
 from mcpguard.proof.cases import AnyCase, Case, CasesFile, Step
-from mcpguard.proof.judge import Session, Surroundings, judge
+from mcpguard.proof.judge import START_NS, Session, Surroundings, judge
 from mcpguard.proof.mutants import Mutant, mutants_of
 from mcpguard.proof.survivors import notices
+from mcpguard.protocol.commands import Consult, InFlight
+from mcpguard.protocol.wire import CLIENT
+from mcpguard.proxy.enforce import Enforcer, Journal
+from mcpguard.stores.counters import MemoryCounters
+from support.verdicts import at_once
 
 Json = dict[str, Any]
 AROUND: Final = Surroundings(lambda path: path if path.startswith("/") else f"/home/{path}", {"get": "read"})
@@ -46,6 +52,7 @@ LIMITS = st.lists(
             {"window": st.sampled_from([1, 60]), "max": st.integers(0, 2)},
             optional={"cost": st.just("args.b"), "per": st.sampled_from(["args.a", "tool"])},
         ),
+        st.fixed_dictionaries({"window": st.just("minute"), "max": st.integers(1, 2), "align": st.just("calendar")}),
         st.fixed_dictionaries(
             {
                 "counter": st.just("all"),
@@ -120,7 +127,8 @@ CALLS = st.one_of(
     ),
     st.sampled_from([{"resource": "x"}, {"resource": "xy"}, {"prompt": "x"}]),
 )
-STEPS = st.tuples(CALLS, st.integers(1, 3), st.sampled_from(["0s", "1s", "60s"]))
+TIMES = st.sampled_from(["0s", "999ms", "1s", "30s", "59s", "60s", "60m"])
+STEPS = st.tuples(CALLS, st.integers(1, 3), TIMES)
 
 
 def loaded(document: Json) -> PolicyFile | None:
@@ -163,6 +171,77 @@ def is_noticed(mutant: Mutant, cases: list[AnyCase]) -> bool | None:
 
 def meant(file: PolicyFile) -> str:
     return file.model_dump_json(by_alias=True, exclude_unset=True, context=CANONICAL)
+
+
+METHODS: Final = {"tool": "tools/call", "resource": "resources/read", "prompt": "prompts/get"}
+
+
+REFUSING: Final = {"conditions": [{"path": "args.c", "op": "exists"}]}
+LIMITED: Final = st.fixed_dictionaries(
+    {"limits": LIMITS}, optional={"rate_limit": st.just("1/second"), "deny_if": st.just([REFUSING])}
+)
+COUNTING: Final = st.fixed_dictionaries(
+    {
+        "version": st.just("1"),
+        "default": st.just("allow"),
+        "all_tools": st.fixed_dictionaries({}, optional={"limits": LIMITS}),
+        "tools": st.fixed_dictionaries({"get": LIMITED}, optional={"g*": LIMITED, "put": LIMITED, "*": LIMITED}),
+        "resources": st.just({"x*": {"limits": [{"window": 60, "max": 1}]}, "xy": {"action": "hide"}}),
+    },
+    optional={"hide": st.just(["v*"]), "prompts": st.just({"x": {"action": "deny"}})},
+)
+"""Policies under which most calls pass until a limit is used up, and nobody has to be asked."""
+COUNTED: Final = st.fixed_dictionaries(
+    {
+        "tool": st.sampled_from(["get", "gea", "put", "vxy"]),
+        "arguments": st.fixed_dictionaries(
+            {"b": st.sampled_from([0, 1, 2, Decimal("0.5")]), "a": st.sampled_from(["us", "US", "de"])},
+            optional={"c": st.just(1)},
+        ),
+    }
+)
+RUNS: Final = st.lists(
+    st.tuples(
+        COUNTED | st.sampled_from([{"resource": "x"}, {"resource": "xy"}, {"prompt": "x"}]), st.integers(1, 3), TIMES
+    ),
+    min_size=2,
+    max_size=5,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(COUNTING, RUNS)
+def test_a_sequence_is_judged_as_the_guard_judges_the_calls(document: Json, steps: list[tuple[Json, int, str]]) -> None:
+    file = loaded(document)
+    if file is None:
+        return
+    now = SimpleNamespace(ns=0)
+    session = Session(compile_policy(file), AROUND)
+    guard = Enforcer(
+        compile_policy(file),
+        MemoryCounters(),
+        clock=lambda: now.ns,
+        wall_clock=lambda: START_NS + now.ns,
+        session_id="s",
+        parties=SimpleNamespace(client=None, server=None),
+        resolve=AROUND.resolve,
+    )
+    for call, times, after in steps:
+        step = Step.model_validate({**call, "expect": "allow", "after": after})
+        session.wait(step.after)
+        now.ns += step.after
+        for _ in range(times):
+            outcome, _ = session.call(step)
+            kind = next(kind for kind in METHODS if kind in call)
+            ticket = InFlight(CLIENT, 1, METHODS[kind], b"", 1)
+            ticket.subject = step.subject
+            verdict = at_once(guard.consult(Consult(ticket, kind, step.subject, call.get("arguments")), Journal()))
+            assert (verdict.admitted, verdict.hidden) == (outcome.effect == "allow", outcome.effect == "hide")
+            if not verdict.admitted:
+                first = outcome.reasons[0]
+                assert (verdict.code, verdict.rule) == (first.code, first.rule)
+                # What is used up is said in the same words; when it will do again, only a running guard knows.
+                assert first.message.removesuffix(", so this call never passes") in verdict.text
 
 
 @settings(max_examples=80, deadline=None)
