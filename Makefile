@@ -21,7 +21,11 @@ RISK_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
-LINTED := src tests scripts/install-servers $(wildcard benchmarks)
+LINTED := src tests scripts/install-servers scripts/picture hatch_build.py $(wildcard benchmarks)
+
+# The pure rooms are covered by their own tests, not by what passes through them on the way.
+# `make test` runs those tests once, with the checks.
+ROOMS := policy protocol inventory
 
 # Stamps: each names what is installed in .venv, and is older than a change that makes it stale.
 CREATED := $(VENV)/.created
@@ -29,7 +33,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint cover bench fuzz soak risk servers clean
+.PHONY: help demo test check lint cover bench fuzz soak risk picture servers clean $(addprefix cover-,$(ROOMS))
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -38,31 +42,32 @@ help: ## list the targets
 demo: $(RUNTIME) ## see a policy at work, with a server that comes along
 	@$(BIN)/mcpguard demo
 
-test: check servers ## run everything: the checks, then every test
+test: $(DEV) ## run everything: the checks, then every test
+	@$(MAKE) --no-print-directory $(SIDE_BY_SIDE) check servers
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(addprefix --ignore=tests/,$(ROOMS)) $(PYTEST_ARGS)
 
 check: lint cover ## run what judges the code without starting a server
+
+# For `make test`: two at a time, each with its output in one piece where make can do that.
+SIDE_BY_SIDE := --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 lint: $(DEV)
 	$(BIN)/ruff check $(LINTED)
 	$(BIN)/ruff format --check $(LINTED)
 	$(BIN)/mypy
 	$(BIN)/mypy scripts/install-servers
+	$(BIN)/mypy scripts/picture
+	$(BIN)/mypy hatch_build.py
 	$(BIN)/lint-imports
 
-# The pure rooms are covered by their own tests, not by what passes through them on the way.
-# `make test` has run those tests once, by then.
-ROOMS := policy protocol inventory
+cover: $(addprefix cover-,$(ROOMS))
 
-cover: $(DEV)
-	$(call cover_room,policy,100)
-	$(call cover_room,protocol,95)
-	$(call cover_room,inventory,95)
+cover-policy: LEAST := 100
+cover-protocol cover-inventory: LEAST := 95
 
-define cover_room
-$(BIN)/coverage run --branch --data-file=.coverage.$(1) --source=src/mcpguard/$(1) -m pytest --quiet tests/$(1)
-$(BIN)/coverage report --data-file=.coverage.$(1) --show-missing --skip-covered --fail-under=$(2)
-endef
+$(addprefix cover-,$(ROOMS)): cover-%: $(DEV)
+	$(BIN)/coverage run --branch --data-file=.coverage.$* --source=src/mcpguard/$* -m pytest --quiet tests/$*
+	$(BIN)/coverage report --data-file=.coverage.$* --show-missing --skip-covered --fail-under=$(LEAST)
 
 bench: $(DEV) ## measure what the guard costs on this machine
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
@@ -76,6 +81,9 @@ soak: $(DEV) ## make a million calls through one guard: nothing lost, nothing tw
 risk: $(DEV) ## measure how well tools are told apart: make risk DATA=labelled-tools.jsonl
 	@test -n '$(DATA)' || { echo 'make: name a file of labelled tools: make risk DATA=labelled-tools.jsonl (docs/risk.md)' >&2; exit 2; }
 	$(BIN)/python benchmarks/risk.py '$(DATA)' $(RISK_ARGS)
+
+picture: $(DEV) ## draw the terminal on the first page of README.md anew, from runs that it makes
+	$(BIN)/python scripts/picture
 
 servers: $(DEV)
 	$(BIN)/python scripts/install-servers

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["support.guards"]
 
 REAL_SERVERS = {
+    "aws_api",
     "everything_server",
     "files_and_memory",
     "git_and_fetch",
@@ -126,6 +127,12 @@ def healthimaging() -> Path:
 def sitewise() -> Path:
     """Return where awslabs.aws-iot-sitewise-mcp-server is installed."""
     return servers.require_server("awslabs-sitewise")
+
+
+@pytest.fixture(scope="session")
+def aws_api() -> Path:
+    """Return where awslabs.aws-api-mcp-server is installed."""
+    return servers.require_server("awslabs-aws-api")
 
 
 @pytest.fixture(scope="session")

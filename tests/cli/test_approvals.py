@@ -25,7 +25,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpguard.cli import app
-from mcpguard.cli.approvals import block, shown, watch_calls, written_out
+from mcpguard.cli.approvals import watch_calls
+from mcpguard.cli.call_text import block, shown, written_out
 from mcpguard.cli.options import RunOptions, parse_run, split_words
 from mcpguard.errors import ExitCode
 from mcpguard.policy.canonical import canonical

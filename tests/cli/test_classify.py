@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from mcpguard.cli.app import app
-from mcpguard.cli.classify import classify
+from mcpguard.cli.classify import classify, in_brief
 from mcpguard.errors import ExitCode
 
 TOOLS: list[dict[str, Any]] = [
@@ -130,3 +130,23 @@ def test_a_list_that_is_too_long_is_wrong_usage(tmp_path: Path, monkeypatch: pyt
     result = CliRunner().invoke(app, ["classify", write(tmp_path, TOOLS)])
     assert result.exit_code == ExitCode.USAGE
     assert "a list of tools is smaller than" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("evidence", "brief"),
+    [
+        (
+            [
+                'the argument "action" can be "drop"',
+                'the description says "drop", too',
+                'the description says "manage"',
+            ],
+            'the argument "action" can be "drop"; the description says "drop", "manage"',
+        ),
+        (['the name says "get"', 'what weighs most: "get" of the name'], 'the name says "get"'),
+        (['what weighs most: "list" of the description'], 'what weighs most: "list" of the description'),
+        ([], ""),
+    ],
+)
+def test_evidence_stands_on_one_line_by_where_it_was_found(evidence: list[str], brief: str) -> None:
+    assert in_brief(evidence) == brief

@@ -35,6 +35,22 @@ def text_of(answer: dict[str, Any]) -> str:
     return text
 
 
+# The way to the first answer
+
+
+def test_nothing_slow_and_nothing_that_is_rarely_needed_is_loaded_before_the_first_answer() -> None:
+    late = ["dataclasses", "inspect", "json", "re", "typing", "pydantic", "click", "mcpguard.proxy.enforce"]
+    late += [f"mcpguard.protocol.{name}" for name in ("inquiry", "rules", "salvage", "seals")]
+    # Without `site`, in which other packages may load what they like.
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "import mcpguard.cli.run, mcpguard.proxy.guard, mcpguard.proxy.signals\n"
+        f"print(*({set(late)!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
+
+
 # A policy that cannot be used
 
 BAD_POLICIES = {

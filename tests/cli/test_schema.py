@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from mcpguard.cli.schema import policy_schema, schema
 from mcpguard.policy.model import PolicyFile
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "policies").glob("*.json"))
+POLICIES = Path(__file__).parents[2] / "policies"
+EXAMPLES = sorted(path for path in POLICIES.glob("*.json") if not path.match("*.test.json"))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jiter
 import pytest
@@ -12,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpguard.convert.source import SourceError, read_source
-from mcpguard.convert.translate import Note, convert
+from mcpguard.convert.translate import convert
 from mcpguard.policy.decision import ToolCall
 from mcpguard.policy.evaluate import Policy, compile_policy, evaluate
 from mcpguard.policy.model import PolicyFile
 from mcpguard.stores.counters import CHARGED, MemoryCounters
 from mcpguard.stores.yaml_text import read_yaml
 from support.intercept import Intercept
+
+if TYPE_CHECKING:
+    from mcpguard.convert.notes import Note
 
 Json = dict[str, Any]
 S = 1_000_000_000

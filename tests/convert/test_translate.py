@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mcpguard.convert.source import read_source
-from mcpguard.convert.translate import Note, convert
+from mcpguard.convert.translate import convert
 from mcpguard.policy.compile import compile_policy
 from mcpguard.policy.model import PolicyFile
 from mcpguard.stores.yaml_text import read_yaml
+
+if TYPE_CHECKING:
+    from mcpguard.convert.notes import Note
 
 Json = dict[str, Any]
 

@@ -244,7 +244,7 @@ class Ledger:
 
     def know_silent(self) -> None:
         """Say that the server is known to leave probes unanswered."""
-        self._obey(self.session.know_silent(silent=True), Doing("silence"))
+        self._obey(self.session.know_silent(), Doing("silence"))
 
     def end(self) -> None:
         """Let the server be gone."""
@@ -645,7 +645,9 @@ class Ledger:
             "more ids are reserved than may be",
             len(one._reserved),
         )
-        check(one._subscribed.keys() <= one._requests.keys(), "subscriptions are kept", one._subscribed)
+        check(
+            one._audience.subscribed.keys() <= one._requests.keys(), "subscriptions are kept", one._audience.subscribed
+        )
         shelf = one._catalogue
         check(len(shelf._open) <= catalogue.MAX_OPEN_LISTINGS, "more listings are open than may be", len(shelf._open))
         check(

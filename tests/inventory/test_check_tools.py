@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcpguard.inventory.check import check_tools, destroys
+from mcpguard.inventory.check import check_tools
 from mcpguard.inventory.tools import parse_tools
 from mcpguard.policy.compile import compile_policy
 from mcpguard.policy.model import PolicyFile
@@ -268,11 +268,15 @@ def test_what_nothing_names() -> None:
     assert not found({"tools": {"*": {"action": "deny"}}}, **tools)
 
 
-@pytest.mark.parametrize(
-    ("name", "is_so"), [("deleteUser", True), ("git_reset", True), ("get_delete_marker", False), ("undeleted", False)]
-)
-def test_names_that_sound_destructive(name: str, is_so: bool) -> None:
-    assert destroys(name) is is_so
+def test_what_destroys_or_moves_money_is_told_by_its_category() -> None:
+    tools: dict[str, Parts] = {"deleteUser": {}, "git_reset": {}, "get_deleted": {}, "create_charge": {}}
+    assert [finding.message for finding in check({"default": "allow"}, **tools)] == [
+        "`deleteUser`, `git_reset` are destructive, and `default` allows what nothing names",
+        "`create_charge` is financial, and `default` allows what nothing names",
+        "nothing names `get_deleted`: allowed by default",
+    ]
+    (finding,) = check({"tools": {"*": {}, "get_*": {}, "create_*": {}, "git_*": {}}}, **tools)
+    assert finding.message == "`deleteUser` is destructive, and nothing but `*` decides"
 
 
 SMALL = inputs(a=TEXT)

@@ -323,6 +323,9 @@ JUDGED: dict[str, tuple[Tool, Posture, dict[str, str]]] = {
             "aws iam create-user --user-name x": "deny", "aws sts assume-role --role-arn x": "deny", "aws sts get-caller-identity": "ask",
             "aws secretsmanager get-secret-value --secret-id x": "deny", "aws lambda invoke --payload fileb://x": "deny",
             "aws s3 ls; rm -r x": "deny", "rm -r x": "deny", "aws s3 ls --no-sign-request": "deny",
+            "aws s3 ls --e http://x": "deny", "aws s3 ls --p admin": "deny", "aws s3 ls --prof=admin": "deny", "aws s3 ls '--profile' admin": "deny",
+            'aws s3 ls --pro"file" admin': "deny", "aws s3 ls --pro\\file admin": "deny", "aws s3 ls ''--profile admin": "deny",
+            "aws ec2 describe-vpcs --query 'Vpcs[0]' --no-paginate": "ask", "aws logs get-log-events --end-time 7 --prefix a": "ask",
         },
     ),
     "paths under an open draft": (
@@ -403,6 +406,14 @@ def test_resources_and_prompts_that_the_server_lists_may_be_read() -> None:
     document = draft_policy([tool("get_it")], "balanced", offered=offered).document
     assert [*document["resources"]] == ["hospital://wards", "a://b\\*", "hospital://ward/*"]
     assert [*document["prompts"]] == ["hand_over"]
+
+
+def test_a_prompt_is_no_way_around_the_rules_of_a_tool_of_the_same_name() -> None:
+    tools = [tool("fetch", inputs("url", url=TEXT)), tool("get_it"), tool("delete_it")]
+    offered = Offered(prompts=("fetch", "get_it", "delete_it", "other"))
+    document = draft_policy(tools, "balanced", offered=offered).document
+    actions = {name: entry.get("action", "allow") for name, entry in document["prompts"].items()}
+    assert actions == {"fetch": "deny", "get_it": "allow", "delete_it": "deny", "other": "allow"}
 
 
 def test_a_tool_whose_rules_do_not_fit_is_asked_about_or_refused(

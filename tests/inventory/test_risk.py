@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mcpguard.inventory.risk import Category, Severity, classify, judge, severity_of
+from mcpguard.inventory.risk import SEVERITIES, Category, Severity, classify, judge
 from mcpguard.inventory.signs import signs_of
 from mcpguard.inventory.tools import Tool
 from mcpguard.inventory.weights import WEIGHTS_FILE, load_weights
@@ -74,7 +74,7 @@ NAMES: dict[str, Category] = {
 @pytest.mark.parametrize(("name", "category"), NAMES.items(), ids=NAMES.keys())
 def test_a_name_tells_the_category(name: str, category: Category) -> None:
     risk = classify(Tool(name))
-    assert (risk.category, risk.severity) == (category, severity_of(category))
+    assert (risk.category, risk.severity) == (category, SEVERITIES[category])
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_name_tells_the_category(name: str, category: Category) -> None:
     [("read", "low"), ("write", "medium"), ("execute", "high"), ("destructive", "critical"), ("financial", "critical")],
 )
 def test_every_category_has_its_severity(category: Category, severity: Severity) -> None:
-    assert severity_of(category) == severity
+    assert SEVERITIES[category] == severity
 
 
 @pytest.mark.parametrize("name", ["", "x", "frobnicate", "удалить", "\x00", "___", "🔥", "42"], ids=ascii)

@@ -61,7 +61,9 @@ def tool(**parts: object) -> Parts:
         pytest.param(tool(limits=[OWN]), tool(limits=[{**OWN, "max": 3}, LIMIT]), id="a lower maximum, same place"),
         pytest.param(tool(rate_limit="10/minute"), tool(rate_limit={"max": 9, "window": 60}), id="a lower rate"),
         pytest.param(tool(deny_if=[BIG]), tool(action="deny"), id="denied: its rules do not matter any more"),
-        pytest.param(tool(approve_if=[OTHER]), tool(action="require_approval"), id="asked about every call"),
+        pytest.param(
+            tool(approve_if=[OTHER]), tool(action="require_approval", approve_if=[OTHER]), id="asked about every call"
+        ),
         pytest.param(tool(), tool(arguments={"required": ["a"]}), id="a schema"),
         pytest.param({"tools": {"*": {}}}, {"tools": {"*": {}, "@write": {"deny_if": [BIG]}}}, id="a category"),
         pytest.param({"default": "allow"}, {"default": "allow", "tools": {"@read": {}}}, id="one that was allowed"),
@@ -214,10 +216,10 @@ def test_what_only_tightens_is_found_so(old: Parts, new: Parts) -> None:
         pytest.param({}, {"approval": {"remember": "tool"}}, "/approval/remember", id="answers are remembered"),
         pytest.param({}, {"approval": {"min_answer": "149ms"}}, "/approval/min_answer", id="a quicker answer counts"),
         pytest.param(
-            {"approval": {"remember": "tool"}, **tool(approve_if=[OTHER])},
-            {"approval": {"remember": "tool"}, **tool(action="require_approval")},
+            tool(approve_if=[OTHER]),
+            tool(action="require_approval"),
             "/tools/x/approve_if",
-            id="one answer is for what two rules asked about",
+            id="other spellings of the argument are not refused any more",
         ),
         pytest.param(tool(action="require_approval"), tool(), "/tools/x", id="nobody is asked about the tool"),
         pytest.param(
@@ -298,8 +300,8 @@ def test_what_is_found_to_tighten_lets_nothing_more_pass(old: Parts, change: Par
     assume(not loosened(policy(old), policy(new)))
     for name in ("a", "ab", "abc", "b", "x", "zb", "list_a"):
         for category in (None, "read", "write", "destructive", "financial"):
-            for number in (1, 15, 25):
-                call = ToolCall(name, {"n": number}, category=category)
+            for arguments in ({"n": 1}, {"n": 15}, {"n": 25}, {"n": 1, "N": 25}):
+                call = ToolCall(name, arguments, category=category)
                 before, after = evaluate(was, call), evaluate(now, call)
                 assert openness(after) <= openness(before)
                 if after.effect == "allow" or after.awaits_approval:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcpguard.policy.limits import EXACT_UP_TO, BucketLog, ExactLog, Log, open_log, window_seconds
+from mcpguard.policy.limits import EXACT_UP_TO, BucketLog, ExactLog, Log, open_log
 
 STEPS = st.lists(st.integers(min_value=0, max_value=12), max_size=60)
 WINDOWS = st.integers(min_value=1, max_value=30)
@@ -201,28 +201,3 @@ def test_a_log_keeps_its_events_when_a_limit_outgrows_it() -> None:
 def test_buckets_know_that_none_is_never() -> None:
     assert BucketLog(10).retry_after(0, 10, 0) is None
     assert not BucketLog(10).fits(0, 10, 0)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        pytest.param("second", 1, id="a word"),
-        pytest.param("week", 604_800, id="the longest word"),
-        pytest.param("90s", 90, id="seconds"),
-        pytest.param("15m", 900, id="minutes"),
-        pytest.param("6h", 21_600, id="hours"),
-        pytest.param("7d", 604_800, id="days"),
-        pytest.param("0s", None, id="no time at all"),
-        pytest.param("s", None, id="a unit without a number"),
-        pytest.param("", None, id="nothing"),
-        pytest.param("60", None, id="a number without a unit"),
-        pytest.param("1.5h", None, id="a fraction"),
-        pytest.param("-1s", None, id="a negative number"),
-        pytest.param("1 s", None, id="a space"),
-        pytest.param("minutes", None, id="a plural"),
-        pytest.param("\N{ARABIC-INDIC DIGIT ONE}s", None, id="digits of another script"),
-        pytest.param("9" * 10 + "s", None, id="more digits than time has"),
-    ],
-)
-def test_a_window_is_a_word_or_a_whole_number_with_a_unit(text: str, seconds: int | None) -> None:
-    assert window_seconds(text) == seconds

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcpguard.policy.decision import ToolCall
+from mcpguard.policy.edits import Edit, edited
 from mcpguard.policy.evaluate import compile_policy, evaluate
-from mcpguard.policy.mend import MAX_EDITS, Change, Edit, NoChange, edited, mend
+from mcpguard.policy.mend import MAX_EDITS, Change, NoChange, mend
 from mcpguard.policy.model import PolicyFile
 
 Json = dict[str, Any]

@@ -19,7 +19,8 @@ from mcpguard.proof.mutants import Mutant, mutants_of
 from mcpguard.proof.survivors import notices
 from mcpguard.protocol.commands import Consult, InFlight
 from mcpguard.protocol.wire import CLIENT
-from mcpguard.proxy.enforce import Enforcer, Journal
+from mcpguard.proxy.enforce import Enforcer
+from mcpguard.proxy.records import Journal
 from mcpguard.stores.counters import MemoryCounters
 from support.verdicts import at_once
 

@@ -34,9 +34,15 @@ class Inquiring(Conversation):
         assert forward.to == UPSTREAM
         return shortened(forward.line)
 
+    @property
+    def asked_under(self) -> str | None:
+        inquiry = self.session._inquiry
+        assert inquiry is not None
+        return inquiry.id
+
     def answers(self, **body: Any) -> list[Any]:
         """Give the server's answer to the question that is open."""
-        line = {"jsonrpc": "2.0", "id": self.session._inquiry.id, "result": body}
+        line = {"jsonrpc": "2.0", "id": self.asked_under, "result": body}
         return self.session.receive(UPSTREAM, encode(line), self.now_ns)
 
 
@@ -75,7 +81,7 @@ def test_what_it_shows_is_learnt_and_reaches_nobody() -> None:
 
 def test_it_goes_on_from_page_to_page_under_another_id() -> None:
     talk = Inquiring()
-    first = talk.session._inquiry.id
+    first = talk.asked_under
     (forward,) = talk.answers(tools=[tool("a")], nextCursor="2")
     following = shortened(forward.line)
     assert following["params"] == {"cursor": "2"}
@@ -117,13 +123,13 @@ def test_as_long_as_nobody_asks_no_answer_is_taken_for_one() -> None:
 
 def test_an_error_ends_it() -> None:
     talk = Inquiring()
-    line = {"jsonrpc": "2.0", "id": talk.session._inquiry.id, "error": {"code": -32601, "message": "no"}}
+    line = {"jsonrpc": "2.0", "id": talk.asked_under, "error": {"code": -32601, "message": "no"}}
     assert listed(talk.session.receive(UPSTREAM, encode(line), 0)) == [talk.waits]
 
 
 def test_a_server_that_says_nothing_is_not_waited_for_for_ever() -> None:
     talk = Inquiring()
-    id_ = talk.session._inquiry.id
+    id_ = talk.asked_under
     assert due(talk) == PATIENCE_NS
     assert talk.session.tick(PATIENCE_NS - 1) == []
     assert listed(talk.session.tick(PATIENCE_NS)) == [talk.waits]

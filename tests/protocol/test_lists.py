@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcpguard.protocol import splice
 from mcpguard.protocol.lists import (
     LISTS,
     Listing,
-    announced,
     foreign_members,
-    keep_subscriptions,
-    only_meta,
     read_sheet,
     show_once,
     write_page,
@@ -231,78 +226,3 @@ def test_lists_are_foreign_to_every_other_method_and_the_own_list_is_not() -> No
     assert foreign_members(result, "tools/list") == ["Prompts", "resourcetemplates", "RESOURCES"]
     assert foreign_members(result, "tools/call") == []
     assert foreign_members({"content": 1}, "ping") == []
-
-
-# Capabilities
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ('{"capabilities":{"tools":{}}}', '{"capabilities":{"tools":{"listChanged":true}}}'),
-        (
-            '{"capabilities":{"tools":{"listChanged":false,"x":1.0},"prompts":{"listChanged":true}},"i":"\\ud800"}',
-            '{"capabilities":{"tools":{"listChanged":true,"x":1.0},"prompts":{"listChanged":true}},"i":"\\ud800"}',
-        ),
-        ('{"capabilities":{"resources":{"listChanged":null}}}', '{"capabilities":{"resources":{"listChanged":true}}}'),
-        ('{"capabilities":{"tools":null,"logging":{}}}', '{"capabilities":{"tools":null,"logging":{}}}'),
-        ('{"capabilities":[]}', '{"capabilities":[]}'),
-        ("{}", "{}"),
-    ],
-)
-def test_capabilities_with_lists_say_that_they_change(before: str, after: str) -> None:
-    given_ = message(before)
-    assert given_.result is not None
-    changes = announced(given_.result)
-    assert text_of(splice.rewrite_line(given_.line, {"result": changes})) == after
-    assert (changes == {}) is (before == after)
-
-
-# Notifications and subscriptions
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ('"params":{"_meta":{"n":1.0}}', '"params":{"_meta":{"n":1.0}}'),
-        ('"params":{"x":1,"_meta":{"n":1.0},"\\ud800":2}', '"params":{"_meta":{"n":1.0}}'),
-        ('"params":{"_meta":{}},"tools":[1]', '"params":{"_meta":{}}'),
-        ('"params":{"_meta":[1]}', ""),
-        ('"params":{"x":1}', ""),
-        ('"params":null', ""),
-        ("", ""),
-    ],
-)
-def test_a_changed_list_is_told_with_its_meta_alone(before: str, after: str) -> None:
-    def said(more: str) -> bytes:
-        return re.sub(
-            r",}", "}", '{"jsonrpc":"2.0","method":"notifications/tools/list_changed",' + more + "}\n"
-        ).encode()
-
-    assert only_meta(decode(said(before), UPSTREAM)) == said(after)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "taken"),
-    [
-        ('{"resourceSubscriptions":["a","b","a"],"x":1.0}', '{"resourceSubscriptions":["b"],"x":1.0}', 2),
-        ('{"resourceSubscriptions":["b"]}', '{"resourceSubscriptions":["b"]}', 0),
-        ('{"resourceSubscriptions":["a"]}', '{"resourceSubscriptions":[]}', 1),
-        ('{"resourceSubscriptions":null}', '{"resourceSubscriptions":null}', 0),
-        ('{"toolsListChanged":true}', '{"toolsListChanged":true}', 0),
-        ("null", "null", 0),
-    ],
-)
-def test_refused_uris_are_taken_out_of_a_subscription(before: str, after: str, taken: int) -> None:
-    def said(filter_: str) -> bytes:
-        text = '{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":' + filter_ + "}}\n"
-        return text.encode()
-
-    line, gone = keep_subscriptions(decode(said(before), UPSTREAM), lambda uri: uri != "a")
-    assert (line, gone) == (said(after), taken)
-
-
-def test_white_space_before_a_notification_is_no_part_of_it() -> None:
-    line = b' \t{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"tools":[]}}\n'
-    told = only_meta(decode(line, UPSTREAM))
-    assert json.loads(told) == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}

@@ -1051,9 +1051,8 @@ def test_a_probe_to_a_server_that_is_alive_waits_2_s() -> None:
 
 def test_a_server_known_to_be_silent_is_answered_for_at_once() -> None:
     talk = probed()
-    assert talk.told(talk.session.know_silent(silent=True)) == SPOKEN
+    assert talk.told(talk.session.know_silent()) == SPOKEN
     assert talk.client(request(2, "server/discover")) == [to_client(error(2, -32601))]
-    assert talk.told(talk.session.know_silent(silent=False)) == []
 
 
 def test_a_cancelled_probe_is_not_answered_for() -> None:
@@ -1448,7 +1447,7 @@ def test_a_client_of_the_2026_revision_hears_of_changed_lists_on_its_subscriptio
     assert announced(talk) == [on_subscription("8", "resources")]
     talk.server(result("8"))
     assert announced(talk) == []
-    assert not talk.session._subscribed
+    assert not talk.session._audience.subscribed
 
 
 # What shows no more than whom it would keep waiting
@@ -1530,7 +1529,7 @@ def test_a_subscription_that_is_over_is_forgotten(how: str) -> None:
             talk.server(cancelled(1))
         case _:
             talk.ends()
-    assert talk.session._subscribed == {}
+    assert talk.session._audience.subscribed == {}
     assert talk.told(talk.session.announce_lists()) == []
 
 

@@ -11,7 +11,8 @@ import pytest
 from mcpguard.protocol.commands import Answered, Consult, InFlight
 from mcpguard.protocol.session import Session
 from mcpguard.protocol.wire import CLIENT, UPSTREAM
-from mcpguard.proxy.enforce import Enforcer, Journal
+from mcpguard.proxy.enforce import Enforcer
+from mcpguard.proxy.records import MAX_REMEMBERED, Journal
 from mcpguard.stores.audit import Recorder
 from mcpguard.stores.counters import MemoryCounters
 from mcpguard.stores.files import load_policy
@@ -101,8 +102,9 @@ def test_an_end_is_written_the_same_either_way(make: Callable[..., Enforcer], re
     assert enforcer.admit(ticket, {}, NOW_NS - 1_500_000, journal)
     status = "tool_error" if result.get("isError") else "ok"
     journal.lines.clear()
-    enforcer.end_call(ticket, result, 77, NOW_NS, journal)
-    enforcer.end(Answered(ticket, status, 77), journal)
+    assert enforcer.records is not None
+    enforcer.records.end_call(ticket, result, 77, NOW_NS, journal)
+    enforcer.records.end(Answered(ticket, status, 77), journal)
     first, second = map(json.loads, journal.lines)
     assert first == second
     assert (first["status"], first["duration_ms"], first["result_bytes"]) == (status, 1.5, 77)
@@ -111,7 +113,7 @@ def test_an_end_is_written_the_same_either_way(make: Callable[..., Enforcer], re
 def test_without_a_log_nothing_is_written(make: Callable[..., Enforcer]) -> None:
     enforcer, journal = make(recorded=False), Journal()
     assert enforcer.admit(entry(1, "few"), {}, NOW_NS, journal)
-    assert not enforcer.records
+    assert enforcer.records is None
     assert journal.lines == []
 
 
@@ -165,7 +167,8 @@ def test_of_the_refused_requests_of_a_server_a_hundred_a_minute_are_written_down
         return at_once(enforcer.consult(Consult(ticket, "server_request", method), journal)).admitted
 
     assert not any(ask(id_, f"made/up{id_}") for id_ in range(150))
-    enforcer.write_counts(journal)
+    assert enforcer.records is not None
+    enforcer.records.write_counts(journal)
     *refused, counted = map(json.loads, journal.lines)
     assert [record["request_id"] for record in refused] == list(range(100))
     assert {record["effect"] for record in refused} == {"deny"}
@@ -176,5 +179,6 @@ def test_tool_names_that_a_client_makes_up_do_not_fill_the_memory(make: Callable
     enforcer, journal = make(), Journal()
     for number in range(3000):
         enforcer.consult(Consult(entry(number, f"made up {number}"), "tool", f"made up {number}", {}), journal)
-    assert len(enforcer._tool_calls) <= 1000
+    assert enforcer.records is not None
+    assert len(enforcer.records._tool_calls) <= MAX_REMEMBERED
     assert json.loads(journal.lines[2500])["tool"] == "made up 2500"

@@ -13,8 +13,9 @@ from mcpguard.policy.decision import Verdict
 from mcpguard.protocol.commands import Consult, Replied
 from mcpguard.protocol.session import Session
 from mcpguard.protocol.wire import CLIENT, encode
-from mcpguard.proxy import approval
-from mcpguard.proxy.enforce import Enforcer, Journal
+from mcpguard.proxy import approval, rounds
+from mcpguard.proxy.enforce import Enforcer
+from mcpguard.proxy.records import Journal
 from mcpguard.stores.counters import MemoryCounters
 from support.conversation import call as call_of
 from support.conversation import notice, request, result
@@ -665,7 +666,7 @@ def test_a_seal_under_the_same_policy_loaded_again_is_a_new_call() -> None:
 
 
 def test_seals_that_are_too_many_are_forgotten_from_the_oldest_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(approval, "MAX_SEALS", 3)
+    monkeypatch.setattr(rounds, "MAX_SEALS", 3)
     run = Run(asking(), era="2026-07-28")
     calls = [run.attempt("pay", {"n": number}) for number in range(4)]
     states = [call.state for call in calls]
@@ -676,7 +677,7 @@ def test_seals_that_are_too_many_are_forgotten_from_the_oldest_on(monkeypatch: p
 
 
 def test_seals_that_have_expired_make_room_before_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(approval, "MAX_SEALS", 2)
+    monkeypatch.setattr(rounds, "MAX_SEALS", 2)
     run = Run(asking(), era="2026-07-28")
     run.attempt("pay", {"n": 0})
     run.wait(640)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from mcpguard.protocol.session import Session
-from mcpguard.proxy.enforce import Enforcer, Journal
+from mcpguard.proxy.enforce import Enforcer
+from mcpguard.proxy.records import Journal
 from mcpguard.proxy.relay import Relay
 from mcpguard.stores.audit import DecisionLog, LogError, Recorder
 from mcpguard.stores.counters import MemoryCounters

@@ -11,7 +11,8 @@ from mcpguard.policy.evaluate import compile_policy
 from mcpguard.policy.model import PolicyFile
 from mcpguard.protocol.commands import Consult, InFlight
 from mcpguard.protocol.wire import CLIENT
-from mcpguard.proxy.enforce import Enforcer, Journal
+from mcpguard.proxy.enforce import Enforcer
+from mcpguard.proxy.records import Journal
 from mcpguard.stores.audit import Recorder
 from mcpguard.stores.counters import MemoryCounters
 from support.verdicts import at_once

@@ -1,5 +1,6 @@
 """Checks rules about paths before npm's server-filesystem: what lies in one directory may be read, and nothing may be written.
 
+What may be read is for the library's policy to say.
 The server itself is let into the directory above, so that what it leaves alone is the guard's work.  The kernel tells which files are
 opened.
 """
@@ -17,6 +18,7 @@ import pytest
 
 from support import StdioPeer, guard_argv, write_policy
 from support.answers import code_of
+from support.library import library_policy
 from support.servers import filesystem_command
 
 if TYPE_CHECKING:
@@ -124,17 +126,8 @@ def server(files_and_memory: Path, above: Path) -> ServerCommand:
 
 @pytest.fixture(scope="module")
 def policy(above: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = str(above / "inside")
-
-    def under(path: str) -> dict[str, object]:
-        # The server begins relative paths in its own directory, whatever the guard's is.
-        absolute = {"path": path, "op": "regex", "value": "^/"}
-        inside = {"path": path, "op": "under", "value": directory}
-        return {"require": [{"conditions": [absolute, inside], "on_deny": "only what is inside may be read"}]}
-
-    single = ("read_file", "read_text_file", "read_media_file", "list_directory", "directory_tree", "get_file_info")
-    tools = {name: under("args.path") for name in (*single, "list_directory_with_sizes", "search_files")}
-    tools["read_multiple_files"] = under("args.paths.*")
+    tools = library_policy("filesystem", {"/path/to/your/directory": str(above / "inside")})["tools"]
+    del tools["list_allowed_directories"]
     denied = {name: {"action": "deny", "reason": "files are for reading"} for name in WRITING}
     written = {"default": "deny", "tools": tools | denied, "server_requests": {"roots/list": "deny"}}
     return write_policy(tmp_path_factory.mktemp("policy"), written)

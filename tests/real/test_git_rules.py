@@ -1,4 +1,4 @@
-"""Checks rules before mcp-server-git: one repository may be read, and none may be changed.
+"""Checks rules before mcp-server-git: one repository may be read, as the library's policy says, and none may be changed.
 
 The server itself takes any repository.  Git tells whether one is as it was: commits, branches, index and working tree.
 """
@@ -13,6 +13,7 @@ import pytest
 
 from support import StdioPeer, guard_argv, write_policy
 from support.answers import code_of, text_of
+from support.library import library_policy
 from support.sdk_client import sdk_client
 from support.servers import git, git_command, new_repository
 
@@ -80,10 +81,9 @@ def place(git_and_fetch: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def policy(place: Path) -> Path:
-    condition = {"path": "args.repo_path", "op": "under", "value": str(place / "mine")}
-    reading = {"require": [{"conditions": [condition], "on_deny": "only the repository mine may be read"}]}
+    tools = library_policy("git", {"/path/to/your/repositories": str(place / "mine")})["tools"]
     denied = {tool: {"action": "deny", "reason": "changes are made by people"} for tool in CHANGING}
-    return write_policy(place, {"default": "deny", "tools": dict.fromkeys(READING, reading) | denied})
+    return write_policy(place, {"default": "deny", "tools": tools | denied})
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from mcpguard.policy.evaluate import Policy, evaluate
 from mcpguard.stores.files import MAX_BYTES, LoadedPolicy, load_policy
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "policies").glob("*.json"))
+EXAMPLES = sorted(path for path in (ROOT / "policies").glob("*.json") if not path.match("*.test.json"))
 DOCUMENTS = [ROOT / "docs" / "policy.md", ROOT / "README.md"]
 BLOCK = re.compile(r"^ *```(json|yaml)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 SNIPPETS = [

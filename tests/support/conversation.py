@@ -12,6 +12,7 @@ from typing import Any
 
 from mcpguard.policy.decision import Verdict
 from mcpguard.protocol.commands import Abandon, Answered, Consult, Forward, Hold, InFlight, Note, Remember, Replied
+from mcpguard.protocol.rules import Rules
 from mcpguard.protocol.session import CAPABILITIES_KEY, VERSION_KEY, Session
 from mcpguard.protocol.wire import CLIENT, UPSTREAM, encode
 
@@ -88,7 +89,7 @@ def ended(status: str) -> Happening:
 
 
 @dataclass
-class Policy:
+class Policy(Rules):
     """A fake of what a session asks of the policy: everything is allowed that is not named here."""
 
     denied: set[str] = field(default_factory=set)

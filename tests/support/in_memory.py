@@ -16,7 +16,8 @@ from mcpguard.protocol.commands import Abandon, Answered, Consult, Forward, Note
 from mcpguard.protocol.session import Session
 from mcpguard.protocol.wire import CLIENT, UPSTREAM, encode
 from mcpguard.proxy.approval import Approvals
-from mcpguard.proxy.enforce import Enforcer, Journal
+from mcpguard.proxy.enforce import Enforcer
+from mcpguard.proxy.records import Journal
 from mcpguard.stores.audit import Recorder
 from mcpguard.stores.counters import MemoryCounters
 from support.conversation import DECISION, modern, notice, request, result
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mcpguard.policy.evaluate import Policy
     from mcpguard.protocol.commands import Command, InFlight
     from mcpguard.protocol.wire import Side
-    from mcpguard.proxy.approval import Question
+    from mcpguard.proxy.question import Question
     from support.conversation import Json
 
 Era: TypeAlias = Literal["handshake", "2026-07-28"]
@@ -98,6 +99,8 @@ class Run:
             complain=self.complaints.append,
             approvals=approvals,
         )
+        assert self.enforcer.records is not None
+        self._log = self.enforcer.records
         self.session.open(self.enforcer)
         if era == "handshake":
             self.client(request("hello", "initialize", protocolVersion="2025-11-25", capabilities=self.capabilities))
@@ -244,7 +247,7 @@ class Run:
         else:
             entry = session.carry_answer(line)
             if entry is not None:
-                enforcer.end_call(entry, entry.extra, len(line), self.now_ns, journal)
+                self._log.end_call(entry, entry.extra, len(line), self.now_ns, journal)
         if entry is None:
             self._carry_out(session.receive(side, line, self.now_ns))
         else:
@@ -269,9 +272,9 @@ class Run:
                 case Abandon():
                     self._carry_out(self.enforcer.abandon(command.ticket, self.journal))
                 case Answered():
-                    self.enforcer.end(command, self.journal)
+                    self._log.end(command, self.journal)
                 case Note():
-                    self.enforcer.note(command, self.journal)
+                    self._log.note(command, self.journal)
 
     def _settle(self, ticket: InFlight, verdict: Verdict) -> None:
         self._carry_out(self.session.resolve(ticket, verdict))

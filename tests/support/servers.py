@@ -28,6 +28,8 @@ from support.resp import RedisError, ask
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from support.outside import Outside
+
 BOOT_S = 60.0
 _ATTEMPTS = 3
 _POLL_S = 0.05
@@ -168,6 +170,16 @@ def healthimaging_command(home: Path, endpoint: str, models: Path) -> ServerComm
     """
     env = aws_environment(endpoint) | {"AWS_DATA_PATH": str(models)}
     return ServerCommand((str(home / "bin" / "awslabs.healthimaging-mcp-server"),), env)
+
+
+def aws_api_command(home: Path, endpoint: str, outside: Outside, directory: Path) -> ServerCommand:
+    """Return how awslabs.aws-api-mcp-server is started against `endpoint`, free to change whatever it is told to.
+
+    What it keeps, and the files that commands may name, are in `directory`.
+    """
+    env = outside.env(aws_environment(endpoint))
+    env |= {"HOME": str(directory), "AWS_API_MCP_WORKING_DIR": str(directory), "AWS_API_MCP_TELEMETRY": "false"}
+    return ServerCommand((str(home / "bin" / "awslabs.aws-api-mcp-server"),), env)
 
 
 def git_command(home: Path) -> ServerCommand:

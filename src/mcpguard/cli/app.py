@@ -22,6 +22,7 @@ from mcpguard.cli.demo_server import demo_server
 from mcpguard.cli.diff import diff
 from mcpguard.cli.explain import explain as explain_command
 from mcpguard.cli.init import init
+from mcpguard.cli.policies import policies
 from mcpguard.cli.scan import scan
 from mcpguard.cli.schema import schema
 from mcpguard.cli.test import test
@@ -123,6 +124,7 @@ for _command in (
     scan,
     convert,
     init,
+    policies,
     tool,
     pending,
     approve,

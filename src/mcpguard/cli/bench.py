@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
+from mcpguard.cli.console import report_console
 from mcpguard.cli.cost import Compared, Cost, duration, percent, sentences, span
 from mcpguard.cli.trial import MOST_REQUESTS, REQUESTS_S, Measured, Plan, measure
 from mcpguard.errors import ExitCode, PolicyError
@@ -285,13 +286,10 @@ def _machine() -> dict[str, object]:
 
 
 def _print(report: Report) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    plain = bool(os.environ.get("NO_COLOR"))
-    console = Console(color_system=None if plain else "auto", highlight=False, markup=False, emoji=False)
-    console.width = min(max(console.width, _FEWEST_COLUMNS), _MOST_COLUMNS)
+    console = report_console(columns=(_FEWEST_COLUMNS, _MOST_COLUMNS))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", no_wrap=True)
     for head in ("direct", "guarded", "added", "", "between"):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from mcpguard.cli.console import counted, report_console
 from mcpguard.cli.tool_lists import read_tools
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.check import check_tools
@@ -96,11 +96,9 @@ def _as_json(finding: CheckFinding) -> dict[str, str]:
 
 
 def _print(path: Path, found: list[CheckFinding], tools: tuple[Tool, ...] | None) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    plain = bool(os.environ.get("NO_COLOR"))
-    console = Console(color_system=None if plain else "auto", highlight=False, markup=False, emoji=False)
+    console = report_console()
     places = positions_in(path, [finding.rule for finding in found])
     start = Position(1, 1)
     ordered = sorted(found, key=lambda each: (_ORDER.index(each.severity), places.get(each.rule, start), each.code))
@@ -127,10 +125,6 @@ def _print(path: Path, found: list[CheckFinding], tools: tuple[Tool, ...] | None
 
 def _summary(path: Path, found: list[CheckFinding], tools: tuple[Tool, ...] | None) -> str:
     counts = Counter(finding.severity for finding in found)
-    parts = [_counted(counts[severity], severity) for severity in _ORDER if counts[severity]]
-    against = "" if tools is None else f", checked against {_counted(len(tools), 'tool')}"
+    parts = [counted(counts[severity], severity) for severity in _ORDER if counts[severity]]
+    against = "" if tools is None else f", checked against {counted(len(tools), 'tool')}"
     return f"{printable(str(path))}: {', '.join(parts) or 'no findings'}{against}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from mcpguard.cli.console import report_console
 from mcpguard.cli.tool_lists import STDIN, read_tools
-from mcpguard.inventory.risk import Category, Risk, Severity
+from mcpguard.inventory.risk import WEIGHTIEST, Category, Risk, Severity
 from mcpguard.inventory.risk import classify as classify_tool
 from mcpguard.inventory.words import RANK
 from mcpguard.stores.text import printable
@@ -67,10 +67,7 @@ def risk_as_json(tool: Tool, risk: Risk) -> dict[str, object]:
 
 def new_console() -> Console:
     """Return where tables go: as wide as the terminal, or wide enough for those who read it line by line."""
-    from rich.console import Console
-
-    plain = bool(os.environ.get("NO_COLOR"))
-    console = Console(color_system=None if plain else "auto", highlight=False, markup=False, emoji=False)
+    console = report_console()
     if not console.is_terminal:
         console.width = WIDE
     return console
@@ -91,7 +88,7 @@ def print_risks(
     for tool, risk, cell in rows:
         severity = Text(risk.severity, style=COLOURS[risk.severity])
         more = () if policy is None else (printable(cell),)
-        why = "\n".join(printable(each) for each in (*risk.evidence, *_told(risk)))
+        why = "\n".join(printable(each) for each in (in_brief(risk.evidence), *_told(risk)))
         cells.append([printable(tool.name), risk.category, severity, f"{risk.confidence:.2f}", *more, why])
     if cells:
         head = () if policy is None else (policy[0],)
@@ -124,6 +121,16 @@ def summary(categories: Iterable[Category]) -> str:
     parts = [f"{counts[category]} {category}" for category in sorted(RANK, key=RANK.__getitem__) if counts[category]]
     total = counts.total()
     return f"{total} tool{'' if total == 1 else 's'}{': ' if parts else ''}{', '.join(parts)}"
+
+
+def in_brief(evidence: Sequence[str]) -> str:
+    """Put evidence on one line: what one place says stands together, and which words weigh most only where nothing else is said."""
+    said: dict[str, list[str]] = {}
+    for each in evidence:
+        place, says, words = each.partition(" says ")
+        said.setdefault(place + says, []).extend([words.removesuffix(", too")] if says else [])
+    plain = [place for place in said if not place.startswith(WEIGHTIEST)] or list(said)
+    return "; ".join(place + ", ".join(said[place]) for place in plain)
 
 
 def _told(risk: Risk) -> Iterable[str]:

@@ -13,7 +13,8 @@ from mcpguard.errors import ExitCode, GuardError, PolicyError
 from mcpguard.stores.text import Remark
 
 if TYPE_CHECKING:
-    from mcpguard.convert.translate import Json, Note
+    from mcpguard.convert.conditions import Json
+    from mcpguard.convert.notes import Note
     from mcpguard.stores.text import Reading
 
 _WIDTH: Final = 120

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from mcpguard.cli.console import report_console
 from mcpguard.cli.demo_server import RAN
 from mcpguard.errors import ExitCode, GuardError
 
@@ -140,13 +141,10 @@ def demo(context: click.Context) -> None:
     behind. Exit status 1: the guard did not do what the policy says.
     """
     # Imported where it is used, here and below, so that whoever only imports the commands does not pay for it.
-    from rich.console import Console
     from rich.theme import Theme
 
     theme = Theme({"json.key": "cyan", "json.number": "magenta", "json.brace": "none"})
-    plain = bool(os.environ.get("NO_COLOR"))
-    console = Console(color_system=None if plain else "auto", theme=theme, highlight=False, markup=False)
-    console.width = min(max(console.width, FEWEST_COLUMNS), MOST_COLUMNS)
+    console = report_console(columns=(FEWEST_COLUMNS, MOST_COLUMNS), theme=theme)
     _introduce(console)
     direct, guarded = observe()
     _tell(console, direct, guarded)

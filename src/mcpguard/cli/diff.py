@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from mcpguard.cli.console import report_console
 from mcpguard.cli.json_lines import json_line, json_lines
 from mcpguard.cli.tool_lists import read_tools
 from mcpguard.errors import ExitCode, PolicyError
@@ -102,11 +102,9 @@ class _Report:
 
     def tell(self) -> None:
         """Print a group of lines for each rule, and a summary."""
-        from rich.console import Console
         from rich.text import Text
 
-        plain = bool(os.environ.get("NO_COLOR"))
-        console = Console(color_system=None if plain else "auto", highlight=False, markup=False, emoji=False)
+        console = report_console()
         for each in self._found.shown:
             style = "bold yellow" if each.kind in _LOOSER else "bold cyan"
             line = Text.assemble((each.kind, style), f": {self._where(each.side, each.rule)}: {_counted(each)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import jiter
 
+from mcpguard.cli.console import counted
 from mcpguard.cli.json_lines import json_lines
 from mcpguard.cli.saving import check_places, save_all
 from mcpguard.errors import ExitCode
@@ -46,7 +47,7 @@ def generate(
         click.echo(text, nl=False)
     else:
         save_all({output: text}, force=force)
-        _tell(f"wrote {printable(str(output))}: {_counted(len(found.cases), 'case')} at the boundaries of the rules")
+        _tell(f"wrote {printable(str(output))}: {counted(len(found.cases), 'case')} at the boundaries of the rules")
     _tell_left_out(loaded.path, found.left_out)
     for line in wrong:
         _tell(f"not judged as the rules read: {line}")
@@ -75,7 +76,3 @@ def _tell_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
 
 def _tell(message: str) -> None:
     click.echo(f"mcpguard: {message}", err=True)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, get_args
 import click
 
 from mcpguard.cli.classify import summary
+from mcpguard.cli.console import counted
 from mcpguard.cli.json_lines import json_lines
 from mcpguard.cli.saving import check_places, save_all
 from mcpguard.cli.tool_lists import read_tools
@@ -82,11 +83,11 @@ def init(
     else:
         written = draft_cases(draft)
         save_all({cases: json_lines(written) + "\n", output: text}, force=force)
-        counted = _counted(len(written["cases"]), "case")
+        count = counted(len(written["cases"]), "case")
         _tell(
             f"wrote {printable(str(output))}: a {posture} draft for {summary(each.risk.category for each in draft.tools)}"
         )
-        _tell(f"wrote {printable(str(cases))}: {counted} of what it lets pass and what it stops")
+        _tell(f"wrote {printable(str(cases))}: {count} of what it lets pass and what it stops")
         _tell_owns(draft, output)
 
 
@@ -143,7 +144,3 @@ def _tell_owns(draft: Draft, path: Path | None) -> None:
 
 def _tell(message: str) -> None:
     click.echo(f"mcpguard: {message}", err=True)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

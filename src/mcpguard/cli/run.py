@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from mcpguard.cli.options import RunOptions
     from mcpguard.policy.evaluate import Policy
-    from mcpguard.proxy.approval import Question
     from mcpguard.proxy.clerk import RunClerk
     from mcpguard.proxy.enforce import Enforcer
     from mcpguard.proxy.guard import Guard
+    from mcpguard.proxy.question import Question
     from mcpguard.proxy.reload import Reloader, Signature
     from mcpguard.proxy.signals import Signals
     from mcpguard.stores.audit import DecisionLog, Recorder

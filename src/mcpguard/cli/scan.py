@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mcpguard.cli.classify import new_console, print_risks, print_table, risk_as_json
+from mcpguard.cli.console import counted
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.check import category_of
 from mcpguard.inventory.risk import classify
@@ -81,7 +82,7 @@ def scan(
         _tell(missing)
     if save is not None:
         _save(save, offer)
-        _tell(f"wrote {_counted(len(offer.tools), 'tool')} to {printable(str(save))}")
+        _tell(f"wrote {counted(len(offer.tools), 'tool')} to {printable(str(save))}")
     if as_json:
         click.echo(json.dumps(_as_json(offer, loaded), indent=2))
     else:
@@ -199,12 +200,8 @@ def _others(offer: Offer, loaded: LoadedPolicy | None) -> Iterator[Sequence[str]
 def _cell(standing: Standing) -> str:
     """Say what a policy does with something, in a few words: `limited (1 rule, 2 limits)`."""
     counts = [
-        _counted(count, noun)
+        counted(count, noun)
         for count, noun in ((standing.rules, "rule"), (standing.asks, "approval rule"), (standing.limits, "limit"))
         if count
     ]
     return f"{standing.state} ({', '.join(counts)})" if counts else standing.state
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

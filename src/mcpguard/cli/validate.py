@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from mcpguard.cli.console import counted
 from mcpguard.errors import ExitCode, Finding, PolicyError
 from mcpguard.policy.compile import limits_of, rules_of
 from mcpguard.stores.files import LoadedPolicy, load_policy
@@ -52,7 +53,7 @@ def summary(document: PolicyFile) -> str:
     parts: list[str] = []
     for action, done in _DONE.items():
         if actions[action]:
-            parts.append(f"{_counted(actions[action], 'tool')} {done}" if not parts else f"{actions[action]} {done}")
+            parts.append(f"{counted(actions[action], 'tool')} {done}" if not parts else f"{actions[action]} {done}")
     others = {
         "hidden pattern": len(document.hide),
         "rule": sum(1 for _ in rules_of(document)),
@@ -61,7 +62,7 @@ def summary(document: PolicyFile) -> str:
         "prompt pattern": len(document.prompts or ()),
         "method": len(document.methods),
     }
-    parts += [_counted(count, noun) for noun, count in others.items() if count]
+    parts += [counted(count, noun) for noun, count in others.items() if count]
     return f"default {document.default}; {', '.join(parts) or 'nothing named'}"
 
 
@@ -89,7 +90,3 @@ def _as_json(path: Path, result: LoadedPolicy | PolicyError) -> dict[str, object
 
 def _error_as_json(finding: Finding) -> dict[str, object]:
     return {"line": finding.line, "column": finding.column, "message": finding.message, "rule": finding.rule}
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -5,7 +5,6 @@ What rules say about arguments is looked at next door, in `fit`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from itertools import chain
@@ -26,37 +25,8 @@ if TYPE_CHECKING:
     from mcpguard.policy.decision import Category
     from mcpguard.policy.model import PolicyFile
 
-_WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_DESTROYING: Final = frozenset(
-    [
-        "delete",
-        "remove",
-        "destroy",
-        "drop",
-        "purge",
-        "wipe",
-        "erase",
-        "truncate",
-        "kill",
-        "terminate",
-        "revoke",
-        "reset",
-        "unlink",
-        "uninstall",
-        "shutdown",
-        "overwrite",
-        "clear",
-        "burn",
-        "cancel",
-        "disable",
-        "detach",
-        "disassociate",
-        "deregister",
-    ]
-)
-_LOOKING: Final = frozenset(
-    ["get", "list", "describe", "read", "search", "find", "show", "view", "fetch", "query", "count", "preview", "check"]
-)
+_GRAVE: Final = ("destructive", "financial")
+"""Categories of which a default should allow nothing."""
 _CUTOFF: Final = 0.8
 
 
@@ -84,12 +54,6 @@ def check_tools(document: PolicyFile, policy: Policy, tools: Sequence[Tool]) -> 
 def category_of(policy: Policy, tool: Tool) -> Category | None:
     """Return the category of a tool if the policy has entries for any; else it does not matter."""
     return classify(tool).category if policy.categories else None
-
-
-def destroys(name: str) -> bool:
-    """Whether the name of a tool sounds like one that takes something away."""
-    words = [word.lower() for word in _WORDS.findall(name)]
-    return not _LOOKING.intersection(words[:1]) and not _DESTROYING.isdisjoint(words)
 
 
 def guess(name: str, names: Iterable[str]) -> str:
@@ -158,11 +122,8 @@ def _unnamed(document: PolicyFile, unnamed: Sequence[Tool]) -> Iterator[CheckFin
         why = f"nothing names {named(names)}: denied by default"
         yield CheckFinding("unnamed-denied", "/default", why)
         return
-    destroying = [name for name in names if destroys(name)]
-    others = [name for name in names if name not in destroying]
-    if destroying:
-        why = f"{named(destroying)} sound{'s' if len(destroying) == 1 else ''} destructive, and `default` allows what nothing names"
-        yield CheckFinding("destructive-allowed", "/default", why)
+    yield from _grave("/default", unnamed, "`default` allows what nothing names")
+    others = [tool.name for tool in unnamed if classify(tool).category not in _GRAVE]
     if others:
         yield CheckFinding("unnamed-allowed", "/default", f"nothing names {named(others)}: allowed by default")
 
@@ -172,10 +133,15 @@ def _open_to_all(document: PolicyFile, decided: dict[str, list[Tool]]) -> Iterat
     for text, entry in document.tools.items():
         if text not in RISK_CATEGORIES and compile_pattern(text).is_everything and entry.action == "allow":
             place = pointer("tools", text)
-            names = [tool.name for tool in decided.get(place, ()) if destroys(tool.name)]
-            if names:
-                why = f"{named(names)} sound{'s' if len(names) == 1 else ''} destructive, and only {tick(text)} decides about {'it' if len(names) == 1 else 'them'}"
-                yield CheckFinding("destructive-allowed", place, why)
+            yield from _grave(place, decided.get(place, ()), f"nothing but {tick(text)} decides")
+
+
+def _grave(place: str, tools: Sequence[Tool], but: str) -> Iterator[CheckFinding]:
+    """Find tools that destroy or move money where something allows whatever there is."""
+    for category in _GRAVE:
+        names = [tool.name for tool in tools if classify(tool).category == category]
+        if names:
+            yield CheckFinding("destructive-allowed", place, f"{named(names)} {_are(names)} {category}, and {but}")
 
 
 def _arguments(document: PolicyFile, decided: dict[str, list[Tool]], unnamed: Sequence[Tool]) -> Iterator[CheckFinding]:

@@ -66,6 +66,14 @@ _UNSEEN: Final = re.compile(
 )
 
 
+_PROMPT: Final = {"$comment": "The server lists it; a prompt is a text for the model."}
+_SECOND_DOOR: Final = {
+    "$comment": "The server lists it, and has a tool of the same name: rules on the arguments of a tool do not reach a prompt.",
+    "action": "deny",
+    "reason": "there is a tool for this",
+}
+
+
 class Own(NamedTuple):
     """Something that only the owner can say: `rule` points at its place in the draft."""
 
@@ -321,8 +329,9 @@ def _sections(drafted: Sequence[DraftedTool], offered: Offered) -> Piece:
     if resources:
         sections["resources"] = resources
     if offered.prompts:
+        ruled = {each.tool.name for each in drafted if each.guards or each.treatment != "allow"}
         sections["prompts"] = {
-            key_of(name): {"$comment": "The server lists it; a prompt is a text for the model."}
+            key_of(name): dict(_SECOND_DOOR if name in ruled else _PROMPT)
             for name in dict.fromkeys(offered.prompts)
             if not _UNSEEN.search(name)
         }

@@ -165,7 +165,7 @@ def _listed(each: Sensitive, setting: Setting) -> Iterator[Guard]:
         case "S3 URI":
             why, own = f"S3 locations are in the bucket {BUCKET}", "the buckets that data may come from and go to"
             yield from by_pattern(
-                each, setting, _S3, f"{shown}: data goes to your own buckets only. {_LOOK}", why, own=own,
+                each, setting, _S3, f"{shown}: your own buckets only. {_LOOK}", why, own=own,
                 good=f"s3://{BUCKET}/example/", bad=f"s3://{_ANOTHER_BUCKET}/example/",
             )  # fmt: skip
         case "bucket":

@@ -37,9 +37,13 @@ _WRITES_CYPHER: Final = r"(?i)\b(create|merge|set|delete|detach|remove|drop|load
 _MUTATION: Final = r"(?i)\b(mutation|subscription)\b"
 _ONE_COMMAND: Final = "^[^;&|<>$`\\r\\n]*$"
 _BAD_COMMANDS: Final = r"(?i)\b(rm|rmdir|mkfs|dd|fdisk|shutdown|reboot|sudo|doas|shred|truncate)\b|/dev/(sd|nvme|vd)"
-_AWS_COMMAND: Final = "^aws +[a-z0-9-]+ +[a-z0-9-]+( [^;&|<>$`\\r\\n]*)?$"
+_AWS_COMMAND: Final = (
+    r"^aws +[a-z0-9-]+ +[a-z0-9-]+( +([^\s;&|<>$`'\x22\\]+|'[^'\\$`\r\n]*'|\x22[^\x22\\$`\r\n]*\x22))* *$"
+)
+"""Words, plain or wholly in quotes: no option is put together from pieces."""
 _AWS_ESCAPES: Final = (
-    r"(?i)--(end|prof|no-s|no-v|ca-b|cli-i|cli-b)|fileb?://|^aws +(iam|organizations|sso|secretsmanager|configure)\b|"
+    # The CLI takes the first letters of an option for it, so far as no other begins alike.
+    r"(?i)[ '\x22]--(ca|ca-[a-z-]*|cli|cli-[a-z-]*|e(n(d(p[a-z-]*)?)?)?|no?|no-[sv][a-z-]*|p(r(o(f[a-z]*)?)?)?)([ ='\x22]|$)|fileb?://|^aws +(iam|organizations|sso|secretsmanager|configure)\b|"
     r"get-secret|get-parameter|get-session|get-federation|assume-role"
 )
 _OPTION: Final = r"^\s*-"

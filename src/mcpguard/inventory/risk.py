@@ -23,6 +23,7 @@ __all__ = [
     "Category",
     "Opinion",
     "Risk",
+    "SEVERITIES",
     "Severity",
     "TOO_LIKELY",
     "classify",
@@ -30,13 +31,12 @@ __all__ = [
     "judge",
     "likelihood",
     "opinion_of",
-    "severity_of",
 ]
 
 Severity: TypeAlias = Literal["low", "medium", "high", "critical"]
 Opinion: TypeAlias = Literal["reads", "seems to read", "open", "seems to change", "changes"]
 
-_SEVERITIES: Final[dict[Category, Severity]] = {
+SEVERITIES: Final[dict[Category, Severity]] = {
     "read": "low",
     "write": "medium",
     "execute": "high",
@@ -62,6 +62,8 @@ _COIN: Final = 0.5
 _WORTH_TELLING: Final = 0.15
 _TOLD: Final = 3
 """How many of the weightiest words are named."""
+WEIGHTIEST: Final = "what weighs most"
+"""How a line of evidence begins that names them."""
 
 
 class Risk(NamedTuple):
@@ -91,11 +93,6 @@ def classify(tool: Tool) -> Risk:
     signs = signs_of(tool)
     weights = load_weights()
     return judge(tool, signs, sum([weights.get(feature, 0.0) for feature in signs.features], weights[""]), weights)
-
-
-def severity_of(category: Category) -> Severity:
-    """Say how grave it is what tools of a category do."""
-    return _SEVERITIES[category]
 
 
 def judge(tool: Tool, signs: Signs, score: float, weights: Mapping[str, float], too_likely: float = TOO_LIKELY) -> Risk:
@@ -301,7 +298,7 @@ def _weightiest(signs: Signs, weights: Mapping[str, float], sign: int) -> Iterat
             shown[words] = max(weight, shown.get(words, 0.0))
     if shown:
         first = sorted(shown, key=lambda words: (-shown[words], words))[:_TOLD]
-        yield f"what weighs most: {', '.join(first)}"
+        yield f"{WEIGHTIEST}: {', '.join(first)}"
 
 
 def _with_title(risk: Risk, tool: Tool) -> Risk:
@@ -330,7 +327,7 @@ def heed_hints(risk: Risk, hints: Mapping[str, object]) -> Risk:
             )
     elif read_only is True and said != "read":
         risk = _with_finding(risk, "the hint readOnlyHint says that it only reads: it contradicts, and is not believed")
-    if destructive is True and _SEVERITIES[risk.category] != "critical":
+    if destructive is True and SEVERITIES[risk.category] != "critical":
         against = ", against its name and description" if said == "read" else ""
         risk = _worse(risk, "destructive", f"the hint destructiveHint says that it destroys{against}")
     elif destructive is False and said == "destructive":
@@ -342,7 +339,7 @@ def heed_hints(risk: Risk, hints: Mapping[str, object]) -> Risk:
 
 def _worse(risk: Risk, category: Category, why: str) -> Risk:
     return risk._replace(
-        category=category, severity=_SEVERITIES[category], confidence=0.7, evidence=(why, *risk.evidence)
+        category=category, severity=SEVERITIES[category], confidence=0.7, evidence=(why, *risk.evidence)
     )
 
 
@@ -352,4 +349,4 @@ def _with_finding(risk: Risk, why: str) -> Risk:
 
 def _risk(category: Category, confidence: float, evidence: list[str], signs: Signs) -> Risk:
     told = tuple(dict.fromkeys(evidence)) or ("nothing in its name, description or arguments says what it does",)
-    return Risk(category, _SEVERITIES[category], round(min(0.99, confidence), 2), told, signs.choices)
+    return Risk(category, SEVERITIES[category], round(min(0.99, confidence), 2), told, signs.choices)

@@ -62,8 +62,7 @@ def _tools(old: PolicyFile, new: PolicyFile) -> Iterator[str]:
     for was, now in _successions(_named(old), _named(new)):
         held, holds = old.tools.get(was or "", before), new.tools.get(now or "", after)
         place = pointer("tools", now) if now is not None else pointer("tools", was or "")
-        remembers = new.approval.remember == "tool"
-        yield from _at_least_as_strict(place, held, holds, same_place=was == now, remembers=remembers)
+        yield from _at_least_as_strict(place, held, holds, same_place=was == now)
     yield from _categories(old, new)
 
 
@@ -72,7 +71,6 @@ def _categories(old: PolicyFile, new: PolicyFile) -> Iterator[str]:
 
     Such an entry decides together with a glob, alone where no glob but `*` matches, and never beside an exact name.
     """
-    remembers = new.approval.remember == "tool"
     was_there, is_there = _by_category(old), _by_category(new)
     before, after = _named(old), _named(new)
     gone = {text: tool for text, tool in was_there.items() if text not in is_there}
@@ -80,31 +78,23 @@ def _categories(old: PolicyFile, new: PolicyFile) -> Iterator[str]:
     for text, holds in is_there.items():
         # It may decide alone now where something else did.
         held = was_there.get(text) or _open_to_all(before) or _otherwise_tool(old)
-        yield from _at_least_as_strict(
-            pointer("tools", text), held, holds, same_place=text in was_there, remembers=remembers
-        )
+        yield from _at_least_as_strict(pointer("tools", text), held, holds, same_place=text in was_there)
         for name in left:
-            yield from _at_least_as_strict(
-                pointer("tools", name), before[name], holds, same_place=False, remembers=remembers
-            )
+            yield from _at_least_as_strict(pointer("tools", name), before[name], holds, same_place=False)
     for text, held in was_there.items():
         for name, holds in after.items():
             is_exact = compile_pattern(name).is_exact
             # It decides without the category now.
             if (is_exact and name not in before) or (text in gone and not is_exact):
-                yield from _at_least_as_strict(
-                    pointer("tools", name), held, holds, same_place=False, remembers=remembers
-                )
+                yield from _at_least_as_strict(pointer("tools", name), held, holds, same_place=False)
         if text in gone and _open_to_all(after) is None:
-            yield from _at_least_as_strict(
-                pointer("tools", text), held, _otherwise_tool(new), same_place=False, remembers=remembers
-            )
+            yield from _at_least_as_strict(pointer("tools", text), held, _otherwise_tool(new), same_place=False)
     if was_there and old.default == "deny":
         # As long as no list has shown a tool, only its own name opens it.
         for name in after:
             if name not in before and compile_pattern(name).is_exact:
                 yield from _at_least_as_strict(
-                    pointer("tools", name), _otherwise_tool(old), after[name], same_place=False, remembers=remembers
+                    pointer("tools", name), _otherwise_tool(old), after[name], same_place=False
                 )
     if gone and not is_there and any(tool.action in ("allow", "require_approval") for tool in after.values()):
         yield f"{pointer('tools', next(iter(gone)))}: what decided about tools that no list has shown is gone"
@@ -130,7 +120,7 @@ def _otherwise_tool(policy: PolicyFile) -> Tool:
     return Tool(action="allow" if policy.default == "allow" else "deny")
 
 
-def _at_least_as_strict(place: str, old: Tool, new: Tool, *, same_place: bool, remembers: bool) -> Iterator[str]:
+def _at_least_as_strict(place: str, old: Tool, new: Tool, *, same_place: bool) -> Iterator[str]:
     if _STRICTNESS[new.action] < _STRICTNESS[old.action]:
         yield f"{place}: {_LOOSER_ACTION}"
         return
@@ -138,7 +128,8 @@ def _at_least_as_strict(place: str, old: Tool, new: Tool, *, same_place: bool, r
         return
     yield from _rules(f"{place}/require", old.require, new.require)
     yield from _rules(f"{place}/deny_if", old.deny_if, new.deny_if)
-    yield from _approvals(f"{place}/approve_if", old, new, remembers=remembers)
+    # Also where a person is asked about every call now: a rule of old refuses the other spellings of the arguments that it names.
+    yield from _rules(f"{place}/approve_if", old.approve_if, new.approve_if)
     if old.arguments is not None and old.arguments != new.arguments:
         yield f"{place}/arguments: the schema is another one"
     yield from _limits(f"{place}/limits", old.limits, new.limits, same_place=same_place)
@@ -218,17 +209,11 @@ def _rank(pattern: Pattern) -> tuple[bool, bool, int, int]:
 # What an entry is made of
 
 
-def _rules(place: str, old: Sequence[Rule], new: Sequence[Rule]) -> Iterator[str]:
+def _rules(
+    place: str, old: Sequence[Rule] | Sequence[ApprovalRule], new: Sequence[Rule] | Sequence[ApprovalRule]
+) -> Iterator[str]:
     missing = _meanings(old) - _meanings(new)
     if missing:
-        yield f"{place}: a rule is gone or is another one"
-
-
-def _approvals(place: str, old: Tool, new: Tool, *, remembers: bool) -> Iterator[str]:
-    # Where a person is asked about every call, no rule needs to ask; unless answers are remembered: those hold for calls that
-    # the same rules ask about, and with fewer rules these are more.
-    needless = new.action == "require_approval" and not remembers
-    if not needless and _meanings(old.approve_if) - _meanings(new.approve_if):
         yield f"{place}: a rule is gone or is another one"
 
 

@@ -17,10 +17,6 @@ EXACT_UP_TO = 65_536
 CALENDAR_WINDOWS = (60, 3600, 86_400, 604_800)
 """The windows in seconds that may follow the calendar: minute, hour, day, week."""
 
-_WORDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_MAX_DIGITS = 9
-
 
 class Log(Protocol):
     """The instants at which calls were admitted on one counter.
@@ -283,13 +279,3 @@ _total = attrgetter("total")
 def open_log(window_ns: int, max_calls: int) -> Log:
     """Return an empty log that serves such a limit."""
     return ExactLog(window_ns, max_calls) if max_calls <= EXACT_UP_TO else BucketLog(window_ns)
-
-
-def window_seconds(text: str) -> int | None:
-    """Read a window: `second minute hour day week`, or a number of `s`, `m`, `h` or `d`; None if it is neither."""
-    if text in _WORDS:
-        return _WORDS[text]
-    digits, unit = text[:-1], text[-1:]
-    if unit not in _UNITS or not digits.isascii() or not digits.isdigit() or len(digits) > _MAX_DIGITS:
-        return None
-    return int(digits) * _UNITS[unit] or None

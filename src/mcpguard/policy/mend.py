@@ -1,18 +1,19 @@
 """Finds the smallest change of the arguments with which a refused call would pass, if it can be without asking a person.
 
 Proposes nothing that was not judged: what it gives, `evaluate` allows, or would ask a person about, as about every call of
-the tool.  It tries the values that the policy itself names, those
-next to them, keys left out, and keys added; so it may find nothing where a person who knows the tool would.
+the tool.  It tries the values that the policy itself names, those next to them, keys left out, and keys added; so it may find
+nothing where a person who knows the tool would.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mcpguard.policy.canonical import canonical
 from mcpguard.policy.charging import Levy
+from mcpguard.policy.edits import Edit, EditKind, edited, slot_for, wrapped
 from mcpguard.policy.evaluate import Policy, evaluate
 from mcpguard.policy.examples import (
     Schema,
@@ -25,7 +26,7 @@ from mcpguard.policy.examples import (
     schemas_at,
     values_of,
 )
-from mcpguard.policy.paths import ABSENT, MANY, Place, index_of
+from mcpguard.policy.paths import ABSENT, MANY, Place
 from mcpguard.policy.rules import ReadyRule, names_of
 from mcpguard.policy.schemas import tightened
 from mcpguard.policy.trace import Grounds, grounds_of, look_at, over_limit
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from mcpguard.policy.decision import Reason, ToolCall
     from mcpguard.policy.model import PolicyFile
 
-EditKind: TypeAlias = Literal["set", "add", "remove", "rename"]
-
 MAX_EDITS: Final = 3
 MAX_TRIES: Final = 3000
 _FEWEST_TRIES: Final = 30
@@ -49,16 +48,6 @@ _MAX_ITEMS: Final = 10
 _EXAMPLES: Final = ("other", 1, 0, True, False)
 # How much an edit assumes: nothing but another spelling, what the policy asks for, nothing at all, anything.
 _SPELLED, _NAMED, _LEFT_OUT, _INVENTED = range(4)
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """One change of the arguments at `place`.  `value` is what is set or added, `name` the new name of a key."""
-
-    kind: EditKind
-    place: Place
-    value: object = None
-    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +110,6 @@ def mend(policy: Policy, document: PolicyFile, call: ToolCall) -> Change | NoCha
     return replace(found, asked=asked) if isinstance(found, Change) else found
 
 
-def edited(arguments: Mapping[str, object], edit: Edit) -> Mapping[str, object]:
-    """Return the arguments with an edit made; what it does not touch is shared."""
-    changed = _edited(arguments, edit.place, edit)
-    assert isinstance(changed, dict)
-    return changed
-
-
 def _is_by_name(reason: Reason, grounds: Grounds) -> bool:
     """Whether a reason holds for every call of the tool."""
     if reason.code in {"denied", "default_deny"}:
@@ -143,32 +125,6 @@ def _costs(grounds: Grounds, rule: str) -> list[Levy]:
     counters = {charge.counter for charge in charges if charge.rule == rule}
     levies = [each for each in grounds.levies if isinstance(each, Levy)]
     return [each for each in levies if each.cost is not None and each.charge.counter in counters]
-
-
-def _edited(value: object, place: Place, edit: Edit) -> object:
-    step, *rest = place
-    if isinstance(value, list):
-        index = step if isinstance(step, int) else index_of(step)
-        assert index is not None
-        items = list(value)
-        if rest:
-            items[index] = _edited(items[index], tuple(rest), edit)
-        elif edit.kind == "remove":
-            del items[index]
-        else:
-            items[index : index + 1] = [edit.value]
-        return items
-    assert isinstance(value, dict)
-    key = str(step)
-    if rest:
-        return value | {key: _edited(value[key], tuple(rest), edit)}
-    match edit.kind:
-        case "remove":
-            return {name: item for name, item in value.items() if name != key}
-        case "rename":
-            return {edit.name if name == key else name: item for name, item in value.items()}
-        case _:
-            return value | {key: edit.value}
 
 
 class _Search:
@@ -257,7 +213,7 @@ class _Search:
 
     def _at(self, steps: Steps, arguments: Mapping[str, object]) -> Iterator[_Ranked]:
         """Change what stands at `steps`, or put something there."""
-        slot, rest, current = _slot(arguments, steps)
+        slot, rest, current = slot_for(arguments, steps)
         if not slot:
             return
         if rest and current is not ABSENT:
@@ -335,7 +291,7 @@ class _Search:
 def _put(place: Place, rest: Steps, current: object, values: Iterable[tuple[int, object]]) -> Iterator[_Ranked]:
     kind: EditKind = "add" if current is ABSENT else "set"
     for rank, value in values:
-        yield rank, Edit(kind, place, _wrapped(value, rest))
+        yield rank, Edit(kind, place, wrapped(value, rest))
 
 
 def _removals(place: Place) -> Iterator[_Ranked]:
@@ -355,32 +311,6 @@ def _unaliased(alias: tuple[Place, str] | None, arguments: object) -> Iterator[_
     if name not in arguments:
         yield _SPELLED, Edit("rename", place, name=name)
     yield _LEFT_OUT, Edit("remove", place)
-
-
-def _slot(arguments: object, steps: Steps) -> tuple[Place, Steps, object]:
-    """Find where something can be put so that it stands at `steps`.
-
-    Gives the place, the steps that what is put there has to contain, and what stands in the place now.  The place is empty
-    if there is none.
-    """
-    here = arguments
-    place: Place = ()
-    for step in steps:
-        key: str | int | None = step
-        if isinstance(here, list):
-            key = len(here) if step is MANY else index_of(step)
-        if key is None or not isinstance(here, (dict, list)) or (isinstance(key, int) and key > len(here)):
-            break
-        is_there = key < len(here) if isinstance(key, int) else key in here
-        here = here[key] if is_there else ABSENT  # type: ignore[index]
-        place = (*place, key)
-    return place, steps[len(place) :], here
-
-
-def _wrapped(value: object, steps: Steps) -> object:
-    for step in reversed(steps):
-        value = [value] if step is MANY else {step: value}
-    return value
 
 
 def _same_place(pattern: Steps, steps: Steps) -> bool:

@@ -5,10 +5,8 @@ The only definition of the format; what the keys mean together is decided where 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -26,11 +24,23 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from mcpguard.policy.canonical import canonical
-from mcpguard.policy.limits import CALENDAR_WINDOWS, window_seconds
+from mcpguard.policy.limits import CALENDAR_WINDOWS
 from mcpguard.policy.match import PatternError, compile_pattern
 from mcpguard.policy.methods import KNOWN_METHODS
+from mcpguard.policy.notation import (
+    DURATION_TEXT,
+    MAX_DIGITS,
+    WINDOW_TEXT,
+    NotationError,
+    duration_ns,
+    read_counter,
+    read_json,
+    read_path,
+    read_rate,
+    read_single_path,
+    read_window,
+)
 from mcpguard.policy.operators import UNSET, Op, ValueProblem, prepare
-from mcpguard.policy.paths import PathError, parse_path
 
 if TYPE_CHECKING:
     from pydantic.config import JsonDict
@@ -55,16 +65,11 @@ RISK_CATEGORIES: Final[Mapping[str, Category]] = {
 Effect: TypeAlias = Literal["allow", "deny"]
 Action: TypeAlias = Literal["allow", "deny", "hide", "require_approval"]
 
+_Raw = TypeVar("_Raw")
+_Value = TypeVar("_Value")
 _COMMENT = "$comment"
 _REMARK = "A remark for people; it means nothing."
 _COMMENT_SCHEMA: JsonDict = {"type": "string", "description": _REMARK}
-_WINDOWS = "`second`, `minute`, `hour`, `day`, `week`, a whole number of seconds, or text like `90s`, `15m`, `6h`, `7d`"
-_WINDOW_TEXT = "second|minute|hour|day|week|0*[1-9][0-9]{0,8}[smhd]"
-_DURATION_TEXT = "(?P<count>[0-9]{1,9})(?P<unit>ms|s|m|h)"
-_UNITS_NS = {"ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
-_MAX_DIGITS = 18
-_MAX_NUMBER = 400
-_MAX_DOUBLE = 2**1024 - 2**971
 
 
 class _Given:
@@ -74,66 +79,58 @@ class _Given:
         return handler(source)["schema"]  # type: ignore[no-any-return]
 
 
-def _refusal(message: str, *, shows_value: bool = False) -> PydanticCustomError:
-    # `shows_value` asks for the end ", not ...", which only a reader of the text can write as the user wrote it.
+def refusal(message: str, *, shows_value: bool = False) -> PydanticCustomError:
+    """Return what a validator raises whose message needs no translation.
+
+    `shows_value` asks for the end ", not ...", which only a reader of the text can write as the user wrote it.
+    """
     return PydanticCustomError(IN_OUR_WORDS, "{message}", {"message": message, "shows_value": shows_value})
+
+
+def in_our_words(read: Callable[[_Raw], _Value]) -> Callable[[_Raw], _Value]:
+    """Let a reader of the notation refuse as pydantic wants it."""
+
+    def reading(value: _Raw) -> _Value:
+        try:
+            return read(value)
+        except NotationError as error:
+            raise refusal(str(error), shows_value=error.shows_value) from None
+
+    return reading
+
+
+def _per(value: str) -> str:
+    return value if value == "tool" else read_single_path(value)
 
 
 def _without_comment(value: object) -> object:
     if not isinstance(value, dict) or _COMMENT not in value:
         return value
     if not isinstance(value[_COMMENT], str):
-        raise _refusal("`$comment` must be a string")
+        raise refusal("`$comment` must be a string")
     return {key: item for key, item in value.items() if key != _COMMENT}
 
 
-def _window(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    seconds = window_seconds(value) if isinstance(value, str) else None
-    if seconds is None:
-        raise _refusal(f"`window` must be {_WINDOWS}", shows_value=True)
-    return seconds
-
-
 def _duration(value: object, info: ValidationInfo) -> int:
-    found = re.fullmatch(_DURATION_TEXT, value) if isinstance(value, str) else None
-    if found is None:
-        raise _refusal(f"`{info.field_name}` must be text like `150ms`, `45s`, `10m` or `2h`", shows_value=True)
-    return int(found["count"]) * _UNITS_NS[found["unit"]]
+    nanoseconds = duration_ns(value)
+    if nanoseconds is None:
+        raise refusal(f"`{info.field_name}` must be text like `150ms`, `45s`, `10m` or `2h`", shows_value=True)
+    return nanoseconds
 
 
 def _somebody(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
-        raise _refusal("`via` must name who may answer: `client`, `terminal` or both")
-    return value
-
-
-def _rate(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    count, _, window = value.partition("/")
-    seconds = window_seconds(window) or window_seconds(f"{window}s")
-    if seconds is None or not (count.isascii() and count.isdigit() and len(count) <= _MAX_DIGITS):
-        raise _refusal("`rate_limit` must be an object or text like `10/minute` or `10/15m`", shows_value=True)
-    return {"max": int(count), "window": seconds}
-
-
-def _counter(value: str) -> str:
-    if not value or value.startswith("/"):
-        raise _refusal(
-            "`counter` must be a name that does not begin with `/`; leave it out for a counter of the limit's own"
-        )
+        raise refusal("`via` must name who may answer: `client`, `terminal` or both")
     return value
 
 
 def _pattern(value: str) -> str:
     if value in RISK_CATEGORIES:
-        raise _refusal(f"risk categories such as `{value}` are entries of `tools`, and nothing else")
+        raise refusal(f"risk categories such as `{value}` are entries of `tools`, and nothing else")
     try:
         compile_pattern(value)
     except PatternError as error:
-        raise _refusal(str(error)) from None
+        raise refusal(str(error)) from None
     return value
 
 
@@ -141,53 +138,12 @@ def _tool(value: str) -> str:
     return value if value in RISK_CATEGORIES else _pattern(value)
 
 
-def _path(value: str) -> str:
-    try:
-        parse_path(value)
-    except PathError as error:
-        raise _refusal(str(error), shows_value=True) from None
-    return value
-
-
-def _single_path(value: str) -> str:
-    if parse_path(_path(value)).has_many:
-        raise _refusal("a limit is charged once for each call, so this path takes no `*`")
-    return value
-
-
-def _per(value: str) -> str:
-    return value if value == "tool" else _single_path(value)
-
-
-def _json(value: object) -> object:
-    """Give a JSON value with numbers as `int` and `Decimal`, which compare by their exact value.
-
-    Raises:
-        PydanticCustomError: it holds a number that no JSON parser could give to a server.
-    """
-    match value:
-        case dict():
-            return {key: _json(item) for key, item in value.items()}
-        case list():
-            return [_json(item) for item in value]
-        case float():
-            return _json(Decimal(repr(value)))
-        case Decimal() if (
-            not value.is_finite() or abs(value) > _MAX_DOUBLE or len(value.as_tuple().digits) > _MAX_NUMBER
-        ):
-            raise _refusal("a number here is finite, at most the largest double, and has at most 400 digits")
-        case int() if abs(value) > _MAX_DOUBLE:
-            raise _refusal("a number here is at most the largest double, as in a call")
-        case _:
-            return value
-
-
 def _method(value: str) -> str:
     pattern = compile_pattern(_pattern(value))
     governed = KNOWN_METHODS.get(pattern.prefix) if pattern.is_exact else None
     if governed:
         name = f"`{pattern.prefix}`"
-        raise _refusal(f"`methods` is for methods that the protocol does not know, and it knows {name}: {governed}")
+        raise refusal(f"`methods` is for methods that the protocol does not know, and it knows {name}: {governed}")
     return value
 
 
@@ -200,15 +156,13 @@ Name: TypeAlias = Annotated[str, AfterValidator(_pattern)]
 ToolName: TypeAlias = Annotated[str, AfterValidator(_tool)]
 Window: TypeAlias = Annotated[
     int,
-    PlainValidator(_window),
-    WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^({_WINDOW_TEXT})$"}]}
-    ),
+    PlainValidator(in_our_words(read_window)),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^({WINDOW_TEXT})$"}]}),
 ]
 
 
 Duration: TypeAlias = Annotated[
-    int, PlainValidator(_duration), WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,9}(ms|s|m|h)$"})
+    int, PlainValidator(_duration), WithJsonSchema({"type": "string", "pattern": f"^{DURATION_TEXT}$"})
 ]
 """In nanoseconds."""
 
@@ -230,7 +184,7 @@ class Condition(Part):
 
     NOUN: ClassVar[str] = "a condition"
 
-    path: Annotated[str, AfterValidator(_path)] = Field(
+    path: Annotated[str, AfterValidator(in_our_words(read_path))] = Field(
         description="Where the argument stands: args.a.b, args.items.*.id, or a JSON Pointer from the arguments."
     )
     op: Op = Field(description="How the argument is compared with the value.")
@@ -245,11 +199,11 @@ class Condition(Part):
         if op is None:
             return value
         if not isinstance(value, str):
-            value = _json(value)
+            value = in_our_words(read_json)(value)
         try:
             prepare(op, value)
         except ValueProblem as problem:
-            raise _refusal(str(problem), shows_value=value is not UNSET) from None
+            raise refusal(str(problem), shows_value=value is not UNSET) from None
         return value
 
 
@@ -278,7 +232,7 @@ class PlainLimit(Part):
 
     NOUN: ClassVar[str] = "a limit of a resource or prompt"
 
-    counter: Annotated[str | None, _Given(), AfterValidator(_counter)] = Field(
+    counter: Annotated[str | None, _Given(), AfterValidator(in_our_words(read_counter))] = Field(
         default=None,
         description="The counter to charge; limits that name one share it. Absent: a counter of the limit's own.",
         json_schema_extra={"pattern": "^[^/]"},
@@ -296,7 +250,7 @@ class PlainLimit(Part):
     @classmethod
     def _aligns(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is not None and info.data.get("window", 60) not in CALENDAR_WINDOWS:
-            raise _refusal("only the windows `minute`, `hour`, `day` and `week` can follow the calendar")
+            raise refusal("only the windows `minute`, `hour`, `day` and `week` can follow the calendar")
         return value
 
 
@@ -305,10 +259,10 @@ class Limit(PlainLimit):
 
     NOUN: ClassVar[str] = "a limit"
 
-    cost: Annotated[str | None, _Given(), AfterValidator(_single_path)] = Field(
+    cost: Annotated[str | None, _Given(), AfterValidator(in_our_words(read_single_path))] = Field(
         default=None, description="The path of a number that is added up instead of calls."
     )
-    per: Annotated[str | None, _Given(), AfterValidator(_per)] = Field(
+    per: Annotated[str | None, _Given(), AfterValidator(in_our_words(_per))] = Field(
         default=None, description='A path: one counter for each value found there; or "tool": one for each tool.'
     )
 
@@ -337,7 +291,9 @@ class Tool(Part):
     approve_if: tuple[ApprovalRule, ...] = Field(
         default=(), strict=False, description="Rules under which a person has to approve the call."
     )
-    arguments: Annotated[Annotated[dict[str, Any], AfterValidator(_json), _AS_TEXT] | None, _Given()] = Field(
+    arguments: Annotated[
+        Annotated[dict[str, Any], AfterValidator(in_our_words(read_json)), _AS_TEXT] | None, _Given()
+    ] = Field(
         default=None, description="A JSON Schema (2020-12) for the arguments; a keyword implies the type it judges."
     )
     limits: tuple[Limit, ...] = Field(default=(), strict=False, description="Limits that all have to hold.")
@@ -345,9 +301,9 @@ class Tool(Part):
         Annotated[
             RateLimit,
             BeforeValidator(
-                _rate,
+                in_our_words(read_rate),
                 json_schema_input_type=RateLimit
-                | Annotated[str, Field(pattern=f"^[0-9]{{1,{_MAX_DIGITS}}}/({_WINDOW_TEXT}|0*[1-9][0-9]{{0,8}})$")],
+                | Annotated[str, Field(pattern=f"^[0-9]{{1,{MAX_DIGITS}}}/({WINDOW_TEXT}|0*[1-9][0-9]{{0,8}})$")],
             ),
         ]
         | None,

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from mcpguard.errors import Finding, PolicyError
 from mcpguard.policy.compile import limits_of, pointer, rules_of
 from mcpguard.policy.decision import Category, PromptUse, ResourceUse, ToolCall
-from mcpguard.policy.model import IN_OUR_WORDS, Duration, Part
+from mcpguard.policy.model import Duration, Part, in_our_words, refusal
+from mcpguard.policy.notation import read_json
 from mcpguard.stores.files import FileKind, load_file
 from mcpguard.stores.wording import Steps, Vocabulary, closest
 
@@ -34,37 +33,13 @@ SUFFIXES: Final = (".test.json", ".test.yaml", ".test.yml")
 """What the name of a cases file ends in that stands beside its policy."""
 
 _MOST_TIMES: Final = 100_000
-_MAX_DOUBLE: Final = 2**1024 - 2**971
-_MAX_DIGITS: Final = 400
 _NEAR: Final = 3
 _TAGS: Final = ("one", "many")
 
 
-def _refusal(message: str, *, shows_value: bool = False) -> PydanticCustomError:
-    return PydanticCustomError(IN_OUR_WORDS, "{message}", {"message": message, "shows_value": shows_value})
-
-
-def _as_in_a_call(value: object) -> object:
-    """Refuse numbers that no call can hold: the guard reads no others."""
-    match value:
-        case dict():
-            for item in value.values():
-                _as_in_a_call(item)
-        case list():
-            for item in value:
-                _as_in_a_call(item)
-        case Decimal() if (
-            not value.is_finite() or abs(value) > _MAX_DOUBLE or len(value.as_tuple().digits) > _MAX_DIGITS
-        ):
-            raise _refusal("a number here is finite, at most the largest double, and has at most 400 digits")
-        case int() if abs(value) > _MAX_DOUBLE:
-            raise _refusal("a number here is at most the largest double, as in a call")
-    return value
-
-
 def _a_pointer(value: str) -> str:
     if not value.startswith("/"):
-        raise _refusal("a rule is a JSON Pointer into the policy, like `/tools/x/require/0`", shows_value=True)
+        raise refusal("a rule is a JSON Pointer into the policy, like `/tools/x/require/0`", shows_value=True)
     return value
 
 
@@ -77,7 +52,7 @@ class Case(Part):
     tool: str = Field(default="", description="The name of the tool that is called.")
     resource: str = Field(default="", description="The URI of the resource that is read.")
     prompt: str = Field(default="", description="The name of the prompt that is asked for.")
-    arguments: Annotated[dict[str, Any], AfterValidator(_as_in_a_call)] = Field(
+    arguments: Annotated[dict[str, Any], AfterValidator(in_our_words(read_json))] = Field(
         default_factory=dict, description="The arguments of a tool call; absent: {}."
     )
     category: Category | None = Field(
@@ -92,7 +67,7 @@ class Case(Part):
     @classmethod
     def _is_something(cls, value: object) -> object:
         if value is None:
-            raise _refusal("`category` is left out where none is known")
+            raise refusal("`category` is left out where none is known")
         return value
 
     @field_validator("arguments", "category", mode="after")
@@ -100,20 +75,20 @@ class Case(Part):
     def _of_a_tool(cls, value: object, info: ValidationInfo) -> object:
         for other in ("resource", "prompt"):
             if info.data.get(other):
-                raise _refusal(f"a {other} has no `{info.field_name}`; only a tool has")
+                raise refusal(f"a {other} has no `{info.field_name}`; only a tool has")
         return value
 
     @field_validator("because", mode="after")
     @classmethod
     def _has_reasons(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if value and info.data.get("expect") == "allow":
-            raise _refusal("nothing stands against a call that is allowed; take `because` out")
+            raise refusal("nothing stands against a call that is allowed; take `because` out")
         return value
 
     @model_validator(mode="after")
     def _of_one_thing(self) -> Case:
         if sum(map(bool, (self.tool, self.resource, self.prompt))) != 1:
-            raise _refusal(f"{self.NOUN} names exactly one of `tool`, `resource` and `prompt`")
+            raise refusal(f"{self.NOUN} names exactly one of `tool`, `resource` and `prompt`")
         return self
 
     @property
@@ -142,7 +117,7 @@ class Step(Case):
     @classmethod
     def _some(cls, value: int) -> int:
         if not 1 <= value <= _MOST_TIMES:
-            raise _refusal(f"`times` must be from 1 to {_MOST_TIMES}", shows_value=True)
+            raise refusal(f"`times` must be from 1 to {_MOST_TIMES}", shows_value=True)
         return value
 
 
@@ -158,7 +133,7 @@ class Sequence(Part):
     @classmethod
     def _some(cls, value: tuple[Step, ...]) -> tuple[Step, ...]:
         if not value:
-            raise _refusal("a sequence has at least one step")
+            raise refusal("a sequence has at least one step")
         return value
 
 

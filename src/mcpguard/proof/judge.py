@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from mcpguard.policy.decision import Decision, Reason, unresolvable
 from mcpguard.policy.evaluate import evaluate
+from mcpguard.policy.notation import window_words
 from mcpguard.proof.cases import Sequence, Step
 from mcpguard.stores.counters import Exhausted, MemoryCounters
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 START_NS: Final = 1_767_571_200 * 1_000_000_000
 """Monday, 2026-01-05, 00:00 UTC: every window that follows the calendar begins here."""
-
-_WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +139,7 @@ def _effect_of(decision: Decision) -> Expectation:
 
 def _used_up(outcome: Exhausted) -> Reason:
     charge = outcome.charge
-    window = _WINDOWS.get(charge.window_s, f"{charge.window_s} seconds")
-    said = f"counter {charge.counter} allows {charge.max} per {window}"
+    said = f"counter {charge.counter} allows {charge.max} per {window_words(charge.window_s)}"
     if outcome.retry_after_ns is None:
         said += ", so this call never passes"
     return Reason("rate_limited", charge.rule, said)

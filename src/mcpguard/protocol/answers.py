@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcpguard.protocol import cleaning, lists, methods, replies, splice
+from mcpguard.protocol import announcements, cleaning, lists, methods, replies, splice
 from mcpguard.protocol.commands import Note
 from mcpguard.protocol.wire import ENVELOPE, INTERNAL_ERROR, UPSTREAM, Malformed, printable, refuse_lookalikes
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mcpguard.protocol.catalogue import Catalogue
     from mcpguard.protocol.commands import InFlight
-    from mcpguard.protocol.session import Rules
+    from mcpguard.protocol.rules import Rules
     from mcpguard.protocol.splice import Change
     from mcpguard.protocol.wire import Message
 
@@ -80,17 +80,9 @@ def read(entry: InFlight, message: Message, rules: Rules | None, catalogue: Cata
             changes.update(cleaned)
             notes.append(_cleaned(count, list(cleaned), entry))
     if method in INTRODUCTIONS:
-        changes.update(lists.announced(result))
+        changes.update(announcements.announced(result))
     line = splice.rewrite_line(message.line, {"result": changes}) if changes else message.line
     return Reading(line, "input_required" if asks and method in _WITH_ROUNDS else "ok", tuple(notes))
-
-
-def offered_lists(result: dict[str, Any]) -> frozenset[str]:
-    """Name the lists that a server has, by the capabilities in its `initialize` result."""
-    capabilities = result.get("capabilities")
-    if type(capabilities) is not dict:
-        return frozenset()
-    return frozenset(kind for kind in lists.LISTED if type(capabilities.get(kind)) is dict)
 
 
 def server_info(result: dict[str, Any]) -> dict[str, Any] | None:
@@ -240,7 +232,7 @@ def read_notification(message: Message, rules: Rules, capabilities: object) -> b
     """
     method = message.method or ""
     if method in methods.LIST_CHANGED:
-        return lists.only_meta(message)
+        return announcements.only_meta(message)
     if method == "notifications/resources/updated":
         uri = message.params.get("uri")
         if type(uri) is not str or not rules.permits_resource(uri):

@@ -1,6 +1,6 @@
-"""Decides about what a server asks of a client: its requests, and the client's answers to them.
+"""Decides about what is asked of a client, by its server or by the guard itself, and about the client's answers.
 
-The ids of a server are a space of their own: servers start at 0, as clients do.
+The ids of a server are a space of their own: servers start at 0, as clients do.  Those of the guard are random texts in it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mcpguard.protocol.commands import (
     Forward,
     InFlight,
     Note,
+    Replied,
 )
 from mcpguard.protocol.wire import CLIENT, INTERNAL_ERROR, UPSTREAM
 
@@ -27,18 +28,31 @@ if TYPE_CHECKING:
     from mcpguard.protocol.wire import Id, Message
 
 
-class ServerRequests:
-    """The requests of a server that its client has not answered.
+class Asked:
+    """The requests to a client that it has not answered: `entries` are its server's, the others the guard's own.
 
     `capabilities` are what the client has declared in `initialize`; without that a server may ask nothing but `ping`.
     """
 
-    __slots__ = ("_max_in_flight", "capabilities", "entries")
+    __slots__ = ("_max_in_flight", "_questions", "capabilities", "entries")
 
     def __init__(self, max_in_flight: int) -> None:
         self.capabilities: object = None
         self.entries: dict[Id, InFlight] = {}
+        self._questions: dict[str, InFlight] = {}
+        """Of each question of the guard's own, the request of the client's that it is about, which waits for the answer."""
         self._max_in_flight = max_in_flight
+
+    def ask(self, ticket: InFlight, question_id: str, line: bytes) -> list[Command]:
+        """Ask the client something about a request of its own that waits; `Replied` says what it answers, and nobody else hears it."""
+        self._questions[question_id] = ticket
+        return [Forward(CLIENT, line)]
+
+    def withdraw(self, question_id: str) -> list[Command]:
+        """Take a question of the guard's own back that the client has not answered."""
+        if self._questions.pop(question_id, None) is None:
+            return []
+        return [Forward(CLIENT, replies.cancelled(question_id, "it was answered elsewhere, or too late"))]
 
     def receive(self, message: Message, *, opened: bool) -> list[Command]:
         """Take a request of the server; `opened` says that there is a policy to judge it by."""
@@ -74,6 +88,8 @@ class ServerRequests:
     def answer(self, message: Message) -> list[Command]:
         """Take an answer of the client: it passes only if its id, by type and value, is in flight."""
         assert message.id is not None
+        if message.id in self._questions:
+            return [Replied(self._questions.pop(str(message.id)), message.result)]
         entry = self.entries.get(message.id)
         if entry is None or entry.state is not SENT:
             return [Note("unmatched_answer", CLIENT, "an answer to no request in flight was dropped", id_=message.id)]
@@ -81,7 +97,9 @@ class ServerRequests:
         return self._close(entry, Forward(UPSTREAM, message.line), status, len(message.line))
 
     def answer_unread(self, id_: Id, text: str) -> list[Command]:
-        """Answer the request that an unreadable line of the client seems to answer, so that the server need not wait for ever."""
+        """Answer the request that an unreadable line of the client seems to answer, so that nobody need wait for ever."""
+        if id_ in self._questions:
+            return [Replied(self._questions.pop(str(id_)), None)]
         entry = self.entries.get(id_)
         if entry is None or entry.state is not SENT:
             return []
@@ -103,6 +121,8 @@ class ServerRequests:
                 commands.append(Answered(entry, "lost", 0))
             entry.state = WITHDRAWN
         self.entries.clear()
+        for question_id in list(self._questions):
+            commands += self.withdraw(question_id)
         return commands
 
     def _close(self, entry: InFlight, forward: Forward, status: str, result_bytes: int) -> list[Command]:

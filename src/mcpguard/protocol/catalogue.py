@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mcpguard.policy.decision import Code
     from mcpguard.protocol.lists import Listing, Sheet
-    from mcpguard.protocol.session import Rules
+    from mcpguard.protocol.rules import Rules
     from mcpguard.protocol.wire import Message
 
 MAX_OPEN_LISTINGS: Final = 1000

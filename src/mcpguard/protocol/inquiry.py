@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mcpguard.protocol.catalogue import Catalogue
     from mcpguard.protocol.commands import Command, InFlight
-    from mcpguard.protocol.session import Rules
+    from mcpguard.protocol.rules import Rules
     from mcpguard.protocol.wire import Message
 
 PATIENCE_NS: Final = 10_000_000_000

@@ -12,7 +12,6 @@ from mcpguard.protocol.wire import Malformed, refuse_lookalikes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Final
 
     from mcpguard.protocol.cleaning import Members
@@ -27,8 +26,6 @@ LISTS: Final = {
 }
 """Every method that lists: the member of its result that holds the items, and the member that names an item."""
 
-LISTED: Final = ("prompts", "resources", "tools")
-"""The capabilities that have lists, whose changes can be announced."""
 _LIST_MEMBERS: Final = frozenset(member.casefold() for member, _ in LISTS.values())
 _COMMON_RESULT: Final = frozenset(
     (
@@ -232,58 +229,3 @@ def foreign_members(result: dict[str, Any], method: str) -> list[str]:
         return []
     own = LISTS[method][0] if method in LISTS else None
     return [name for name in result if name.casefold() in _LIST_MEMBERS and name != own]
-
-
-def announced(result: dict[str, Any]) -> dict[str, Change]:
-    """Say what sets `listChanged` in each of the capabilities that have lists: what a client may see changes with the policy."""
-    capabilities = result.get("capabilities")
-    if type(capabilities) is not dict:
-        return {}
-    told: dict[str, Change] = {
-        name: {"listChanged": "true"}
-        for name in LISTED
-        if type(capabilities.get(name)) is dict and capabilities[name].get("listChanged") is not True
-    }
-    return {"capabilities": told} if told else {}
-
-
-def only_meta(message: Message) -> bytes:
-    """Write a `list_changed` notification anew, with its `_meta` alone."""
-    text = message.line.decode()
-    changes: dict[str, Change] = {
-        name: None for name in splice.names(text, splice.find(text)) if name not in ("jsonrpc", "method")
-    }
-    if type(message.params.get("_meta")) is dict:
-        others: dict[str, Change] = dict.fromkeys(
-            name for name in splice.names(text, splice.find(text, "params")) if name != "_meta"
-        )
-        if not others and len(changes) == 1:
-            return message.line
-        changes["params"] = others
-    return splice.rewrite_line(message.line, changes) if changes else message.line
-
-
-def keep_subscriptions(message: Message, permits: Callable[[str], bool]) -> tuple[bytes, int]:
-    """Take the URIs out of a `subscriptions/listen` that may not be read; give the line and how many were taken.
-
-    Raises:
-        Malformed: `notifications` is no object, or `resourceSubscriptions` no list of strings.
-    """
-    wanted = message.params.get("notifications")
-    if wanted is None:
-        return message.line, 0
-    if type(wanted) is not dict:
-        raise Malformed("`notifications` must be an object")
-    refuse_lookalikes(wanted, frozenset(("resourceSubscriptions",)))
-    uris = wanted.get("resourceSubscriptions")
-    if uris is None:
-        return message.line, 0
-    if type(uris) is not list or not all(type(uri) is str for uri in uris):
-        raise Malformed("`resourceSubscriptions` must be a list of strings")
-    kept = frozenset(index for index, uri in enumerate(uris) if permits(uri))
-    if len(kept) == len(uris):
-        return message.line, 0
-
-    taken: dict[int, Change] = dict.fromkeys(index for index in range(len(uris)) if index not in kept)
-    changes: Change = {"notifications": {"resourceSubscriptions": taken}}
-    return splice.rewrite_line(message.line, {"params": changes}), len(taken)

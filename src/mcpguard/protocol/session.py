@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from _collections import deque  # all that is needed of `collections`, which takes a millisecond to import
 
-from mcpguard.protocol import answers, methods, replies, requests
-from mcpguard.protocol.asking import ServerRequests
+from mcpguard.protocol import announcements, answers, methods, replies, requests
+from mcpguard.protocol.asking import Asked
 from mcpguard.protocol.catalogue import Catalogue
 from mcpguard.protocol.commands import (
     CANCELLED,
@@ -25,15 +25,12 @@ from mcpguard.protocol.commands import (
     InFlight,
     Note,
     Remember,
-    Replied,
 )
 from mcpguard.protocol.framing import Overlong
-from mcpguard.protocol.inquiry import Inquiry
-from mcpguard.protocol.lists import LISTED, LISTS, keep_subscriptions
+from mcpguard.protocol.lists import LISTS
 from mcpguard.protocol.plain import read_answer, read_call
 from mcpguard.protocol.probes import Probes
 from mcpguard.protocol.repeats import MIN_BYTES
-from mcpguard.protocol.replies import SUBSCRIPTION_KEY
 from mcpguard.protocol.wire import (
     CLIENT,
     INTERNAL_ERROR,
@@ -49,44 +46,13 @@ from mcpguard.protocol.wire import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar
+    from typing import Any, ClassVar, Final
 
     from mcpguard.policy.decision import Code, Verdict
     from mcpguard.protocol.commands import Command
+    from mcpguard.protocol.inquiry import Inquiry
+    from mcpguard.protocol.rules import Admit, Journal, Rules
     from mcpguard.protocol.wire import Id, Side
-
-    Journal = TypeVar("Journal")
-    Admit: TypeAlias = Callable[[InFlight, dict[str, Any], int, Journal], bool]
-    """Judges a tool call (its entry, its arguments) at an instant, and writes it down in a journal: True admits it, False leaves it
-    to be judged at length."""
-
-    class Rules(Protocol):
-        """What a session must know of the policy in force."""
-
-        def shows(self, method: str, name: str) -> bool:
-            """Whether the list that `method` gives may show the item of this name."""
-
-        def permits_resource(self, uri: str) -> bool:
-            """Whether the policy lets this resource be read, limits aside."""
-
-        def permits_method(self, method: str) -> bool:
-            """Whether a method that the protocol does not know may pass."""
-
-        def permits_server_request(self, method: str) -> bool:
-            """Whether a server may ask this of the client."""
-
-        def permits_drift(self) -> bool:
-            """Whether a tool may change during a session."""
-
-        needs_categories: bool
-        """Whether the policy has entries for risk categories."""
-
-        def see_tools(self, tools: object, changed: list[str]) -> None:
-            """Learn from a list of tools what can be done with each; `changed` names those whose definitions have changed."""
-
-        def seal(self, ticket: InFlight, state: str | None) -> str:
-            """Give the state under which the client may bring a request's next round; `state` is the server's own, if it gave one."""
-
 
 MAX_IN_FLIGHT: Final = 65_536
 RESERVED_FOR: Final = 10_000
@@ -115,20 +81,15 @@ class Session:
         self._requests: dict[Id, InFlight] = {}
         self._reserved: deque[InFlight] = deque()
         self._probes = Probes()
-        self._asked = ServerRequests(max_in_flight)
-        self._questions: dict[str, InFlight] = {}
-        """The guard's own requests to the client, each about a request of the client's that waits for the answer."""
-        self._inquiry = Inquiry()
+        self._asked = Asked(max_in_flight)
+        self._inquiry: Inquiry | None = None
         self._parsed: dict[str, Any] | None = None
         """What the short way has read of the line that comes next."""
         self._modern_version: object = None
         self._modern_capabilities: object = None
         """What the client's last request of the 2026-07-28 revision declared."""
         self._catalogue = Catalogue()
-        self._offered: frozenset[str] = frozenset()
-        """Which lists the server has, as its `initialize` result says."""
-        self._subscribed: dict[Id, frozenset[str]] = {}
-        """Which lists' changes a `subscriptions/listen` that the server has acknowledged asked for."""
+        self._audience = announcements.Audience()
 
     # What the owner of the session tells it
 
@@ -136,10 +97,10 @@ class Session:
         """From now on, judge by `rules`; called again, by other ones."""
         self._rules = rules
 
-    def know_silent(self, *, silent: bool) -> list[Command]:
-        """Say what earlier runs found about this server and `server/discover`."""
-        self._probes.silent = silent
-        return self._speak_for_probes() if silent else []
+    def know_silent(self) -> list[Command]:
+        """Earlier runs found that this server says nothing to `server/discover`."""
+        self._probes.silent = True
+        return self._speak_for_probes()
 
     def see_sign_of_life(self, now_ns: int) -> None:
         """The server wrote its first byte, to stdout or to stderr."""
@@ -148,29 +109,23 @@ class Session:
     @property
     def deadline_ns(self) -> int | None:
         """When `tick` wants to be called; None: never."""
-        dues = (self._probes.deadline_ns, self._inquiry.deadline_ns)
+        dues = (self._probes.deadline_ns, None if self._inquiry is None else self._inquiry.deadline_ns)
         return min((due for due in dues if due is not None), default=None)
 
     def tick(self, now_ns: int) -> list[Command]:
         """Answer the probes that a server has left unanswered for too long."""
         self._now_ns = now_ns
         commands: list[Command] = []
-        if self._inquiry.deadline_ns is not None and now_ns >= self._inquiry.deadline_ns:
-            commands += self._inquiry.end()
+        inquiry = self._inquiry
+        if inquiry is not None and inquiry.deadline_ns is not None and now_ns >= inquiry.deadline_ns:
+            commands += inquiry.end()
         if self._probes.deadline_ns is not None and now_ns >= self._probes.deadline_ns:
             commands += self._speak_for_probes()
         return commands
 
     def announce_lists(self) -> list[Command]:
-        """Tell the client that what lists show may have changed, where it can hear that.
-
-        Up to 2025-11-25 a client hears it at any time after `initialize`; from 2026-07-28 only on a subscription of its own,
-        named by its id (patterns/subscriptions).
-        """
-        lines = [replies.list_changed(kind) for kind in sorted(self._offered)]
-        for id_, kinds in self._subscribed.items():
-            lines += [replies.list_changed(kind, id_) for kind in sorted(kinds)]
-        return [Forward(CLIENT, line) for line in lines]
+        """Tell the client that what lists show may have changed, where it can hear that."""
+        return [Forward(CLIENT, line) for line in self._audience.announce()]
 
     def end(self, reason: str) -> list[Command]:
         """The server is gone: every request in flight gets its one error, and so will every later one."""
@@ -187,11 +142,10 @@ class Session:
                     commands.append(Abandon(entry))
                 entry.state = WITHDRAWN
         commands += self._asked.end()
-        self._inquiry.forget()
-        for question_id in list(self._questions):
-            commands += self.withdraw_question(question_id)
+        if self._inquiry is not None:
+            self._inquiry.forget()
         self._requests.clear()
-        self._subscribed.clear()
+        self._audience.subscribed.clear()
         self._reserved.clear()
         self._probes.take()
         return commands
@@ -285,8 +239,6 @@ class Session:
                 return self._upstream_notification(message)
             return self._asked.receive(message, opened=self._rules is not None)
         if message.method is None:
-            if message.id in self._questions:
-                return [Replied(self._questions.pop(str(message.id)), message.result)]
             return self._asked.answer(message)
         return self._client_notification(message) if message.id is None else self._client_request(message)
 
@@ -313,17 +265,19 @@ class Session:
 
     def ask(self, ticket: InFlight, question_id: str, line: bytes) -> list[Command]:
         """Ask the client something about a request of its own that waits; `Replied` says what it answers, and nobody else hears it."""
-        self._questions[question_id] = ticket
-        return [Forward(CLIENT, line)]
+        return self._asked.ask(ticket, question_id, line)
 
     def withdraw_question(self, question_id: str) -> list[Command]:
         """Take a question back that the client has not answered."""
-        if self._questions.pop(question_id, None) is None:
-            return []
-        return [Forward(CLIENT, replies.cancelled(question_id, "it was answered elsewhere, or too late"))]
+        return self._asked.withdraw(question_id)
 
     def inquire(self, ticket: InFlight) -> list[Command]:
         """Ask the server for its tools on the guard's own account; `Listed` says when that is over, and gives the tickets back."""
+        if self._inquiry is None:
+            # Few runs make one.
+            from mcpguard.protocol.inquiry import Inquiry
+
+            self._inquiry = Inquiry()
         meta = {VERSION_KEY: self._modern_version, CAPABILITIES_KEY: {}} if ticket.modern else None
         return self._inquiry.begin(ticket, meta, self._now_ns)
 
@@ -403,8 +357,6 @@ class Session:
             self._forget_reserved(entry)
             return []
         if shape == "answer":
-            if id_ in self._questions:
-                return [Replied(self._questions.pop(str(id_)), None)]
             return self._asked.answer_unread(id_, text)
         return [] if id_ in self._requests else [Forward(CLIENT, replies.error(id_, code, text))]
 
@@ -501,12 +453,11 @@ class Session:
     def _listen(self, entry: InFlight, message: Message) -> list[Command]:
         assert self._rules is not None
         rules, catalogue = self._rules, self._catalogue
-        line, taken = keep_subscriptions(
+        line, taken = announcements.keep_subscriptions(
             message, lambda uri: rules.permits_resource(uri) and catalogue.fault("resource", uri, rules) is None
         )
         message.line = line
-        wanted = message.params.get("notifications") or {}
-        entry.extra = frozenset(kind for kind in LISTED if wanted.get(f"{kind}ListChanged") is True)
+        entry.extra = announcements.wanted_lists(message)
         commands = self._pass(entry, message)
         if taken:
             commands.append(
@@ -565,7 +516,7 @@ class Session:
             del self._requests[entry.id]
             return [Abandon(entry)]
         entry.state = CANCELLED
-        self._subscribed.pop(entry.id, None)
+        self._audience.subscribed.pop(entry.id, None)
         entry.seq = self._seq
         self._reserved.append(entry)
         commands: list[Command] = [Forward(UPSTREAM, message.line)]
@@ -579,7 +530,7 @@ class Session:
     def _upstream_answer(self, message: Message) -> list[Command]:
         assert message.id is not None
         entry = self._requests.get(message.id)
-        if entry is None and self._inquiry.id is not None and message.id == self._inquiry.id:
+        if entry is None and self._inquiry is not None and message.id == self._inquiry.id:
             return self._inquiry.read(message, self._rules, self._catalogue)
         if entry is None or entry.state is not SENT:
             if entry is not None:
@@ -606,7 +557,7 @@ class Session:
         if entry.method in answers.INTRODUCTIONS and message.result is not None:
             self.server = answers.server_info(message.result) or self.server
             if entry.method == "initialize":
-                self._offered = answers.offered_lists(message.result)
+                self._audience.see_introduction(message.result)
             commands.append(Remember(silent=False))
         commands += reading.notes
         commands.append(Forward(CLIENT, reading.line))
@@ -632,11 +583,10 @@ class Session:
         return [Forward(CLIENT, line)]
 
     def _subscribe(self, message: Message) -> None:
-        meta = message.params.get("_meta")
-        id_ = meta.get(SUBSCRIPTION_KEY) if type(meta) is dict else None
-        entry = self._requests.get(id_) if type(id_) is str or type(id_) is int else None
+        id_ = announcements.subscription_of(message)
+        entry = self._requests.get(id_) if id_ is not None else None
         if entry is not None and entry.method == "subscriptions/listen" and entry.state is SENT:
-            self._subscribed[entry.id] = entry.extra
+            self._audience.subscribed[entry.id] = entry.extra
 
     def _upstream_cancels(self, message: Message) -> list[Command]:
         """A server withdraws a request of its own, or ends a subscription (2026-07-28, patterns/cancellation)."""
@@ -657,8 +607,7 @@ class Session:
     def _forget(self, entry: InFlight) -> None:
         if self._requests.get(entry.id) is entry:
             del self._requests[entry.id]
-            if self._subscribed:
-                self._subscribed.pop(entry.id, None)
+            self._audience.subscribed.pop(entry.id, None)
 
     def _release(self) -> None:
         """Free the ids that have been reserved for long enough."""

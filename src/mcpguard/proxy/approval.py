@@ -8,14 +8,30 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
-from mcpguard.policy.canonical import canonical
-from mcpguard.policy.display import readable, visible_text
 from mcpguard.protocol import replies
-from mcpguard.protocol.commands import WAITING, Forward, Waiting
-from mcpguard.protocol.seals import ForgedError, Seal, binding_of, next_round, read_seal
+from mcpguard.protocol.commands import Forward, Waiting
+from mcpguard.protocol.seals import binding_of
 from mcpguard.protocol.wire import CLIENT
+from mcpguard.proxy.question import (
+    ALLOW_ONCE,
+    ALLOW_TOOL,
+    PROGRESS_EVERY_NS,
+    TOO_MANY,
+    Question,
+    Refused,
+    choose_id,
+    denied_because,
+    describe,
+    form_of,
+    may_come_back,
+    may_cover_tool,
+    nobody_answered,
+    nobody_asked,
+    still_waiting,
+)
+from mcpguard.proxy.rounds import Rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,89 +40,14 @@ if TYPE_CHECKING:
     from mcpguard.policy.evaluate import Policy
     from mcpguard.protocol.commands import Command, Consult, InFlight
     from mcpguard.protocol.session import Session
-
-Rung: TypeAlias = Literal["client", "terminal"]
+    from mcpguard.proxy.question import Rung
+    from mcpguard.proxy.rounds import Round
 
 ASKED_METHODS: Final = frozenset(("tools/call", "resources/read", "resources/subscribe", "prompts/get"))
 """What a person can be asked about; whatever else needs an approval is refused."""
 MAX_QUESTIONS: Final = 1000
 MAX_QUESTION_BYTES: Final = 32 << 20
 """How many questions are kept, and how long the calls are together that they are about."""
-MAX_ROUNDS: Final = 10
-"""How many rounds of an admitted call in a row are no new calls."""
-MAX_SEALS: Final = 10_000
-MAX_FORM_CHARS: Final = 2000
-"""How long what a call is about and its arguments may be, written out, to be shown in a client's form."""
-PROGRESS_EVERY_NS: Final = 5_000_000_000
-ALLOW_ONCE: Final = "allow once"
-ALLOW_TOOL: Final = "allow this tool"
-DENY: Final = "deny"
-_ID_CHARS: Final = "abcdefghjkmnpqrstuvwxyz23456789"
-"""Letters and digits that nobody mistakes for one another."""
-_ID_LENGTH: Final = 8
-_NS_PER_S: Final = 1_000_000_000
-
-
-def choose_id() -> str:
-    """Give the id of a question: short enough to be typed, and one of 850 billion, so that two runs do not meet."""
-    return "".join(secrets.choice(_ID_CHARS) for _ in range(_ID_LENGTH))
-
-
-class Question:
-    """One call that a person is asked about.
-
-    `place` says who has it: the "client" in a dialog, a terminal while the call is "held", or nobody any more who waits ("later").
-    `ticket` is the request that waits for the answer; None if the client is to come again.
-    """
-
-    __slots__ = (
-        "asked_ns",
-        "binding",
-        "dialog",
-        "expires_ns",
-        "granted_by",
-        "granted_ns",
-        "held_until_ns",
-        "id",
-        "next_progress_ns",
-        "place",
-        "progress",
-        "reasons",
-        "request",
-        "size",
-        "ticket",
-    )
-
-    def __init__(
-        self,
-        id_: str,
-        request: Consult,
-        reasons: tuple[Reason, ...],
-        *,
-        binding: str,
-        asked_ns: int,
-        terms: ApprovalTerms,
-    ) -> None:
-        self.id = id_
-        self.request = request
-        self.reasons = reasons
-        self.binding = binding
-        self.size = len(request.ticket.line)
-        self.asked_ns = asked_ns
-        self.held_until_ns = asked_ns + terms.timeout_ns
-        self.expires_ns = self.held_until_ns + terms.ttl_ns
-        self.place: Literal["client", "held", "later"] = "held"
-        self.ticket: InFlight | None = request.ticket
-        self.dialog = ""
-        self.granted_by: Rung | None = None
-        self.granted_ns = 0
-        self.progress = 0
-        self.next_progress_ns = asked_ns + PROGRESS_EVERY_NS
-
-    @property
-    def waits(self) -> bool:
-        """Whether a request waits for the answer."""
-        return self.ticket is not None and self.ticket.state is WAITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,27 +55,6 @@ class Granted:
     """A call may pass; `question` is None where an earlier answer covers the tool."""
 
     question: Question | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A call may not pass; `text` is what its client is told, after the name of the tool."""
-
-    code: Code
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What a request carries of an earlier round.
-
-    `forged` says that this run has not given it out, `admitted` that it goes on with a call that was admitted, `question` that it brings the answer to one, with `reply` for it.
-    """
-
-    forged: bool = False
-    admitted: bool = False
-    question: Question | None = None
-    reply: object = None
 
 
 class Approvals:
@@ -158,62 +78,24 @@ class Approvals:
         self._announce = announce
         self._record = record
         self._id_of_next = id_of_next
-        self._key = secrets.token_bytes(32)
         self._questions: dict[str, Question] = {}
         self._remembered: set[tuple[str, str, bytes | None]] = set()
-        self._seals: dict[str, int] = {}
+        self._rounds = Rounds(self._questions.get)
 
     # What the enforcement point asks
-
-    def bindings(self, request: Consult, policy: Policy) -> tuple[str, ...]:
-        """Give what an approval may be bound by that is for this very call; the first is what it is bound by now."""
-        parts = request.ticket, request.arguments, policy
-        return tuple(self._binding(*parts, definition) for definition in self._definitions(request, policy))
 
     def fault(self, request: Consult) -> tuple[Code, str] | None:
         """Say what the session has found by now that stands against a request which waits; None: nothing."""
         return self._session.fault(request)
 
     def open_round(self, request: Consult, policy: Policy, now_ns: int) -> Round:
-        """Take up what a request carries of an earlier round, and write its line as the server is to get it.
-
-        What was not given out by this run, does not belong to this call, has been presented before or has expired makes it a new
-        call, and goes to nobody.
-        """
-        retry, ticket = request.retry, request.ticket
-        if retry is None:
-            return Round()
-        if retry.state is None:
-            # The guard gives a state with every question, its own and the server's: nobody has asked for these.
-            ticket.line = next_round(ticket.line, None, ours=True, others=False)
-            return Round()
-        try:
-            seal = read_seal(self._key, retry.state)
-        except ForgedError:
-            ticket.line = next_round(ticket.line, None, ours=True, others=False)
-            return Round(forged=True)
-        fresh = self._seals.pop(seal.nonce, None) is not None and now_ns < seal.expires_ns
-        if not fresh or seal.binding not in self.bindings(request, policy):
-            ticket.line = next_round(ticket.line, None, ours=True, others=False)
-            return Round()
-        if seal.kind == "admitted":
-            ticket.line = next_round(ticket.line, seal.state, ours=True, others=True)
-            if seal.rounds > MAX_ROUNDS:
-                return Round()
-            ticket.rounds = seal.rounds
-            return Round(admitted=True)
-        ticket.line = next_round(ticket.line, None, ours=True, others=False)
-        question = self._questions.get(seal.question)
-        return (
-            Round() if question is None else Round(question=question, reply=retry.responses.get(replies.QUESTION_KEY))
-        )
+        """Take up what a request carries of an earlier round, and write its line as the server is to get it."""
+        return self._rounds.open(request, lambda binding: binding in self._bindings(request, policy), now_ns)
 
     def seal(self, ticket: InFlight, state: str | None, policy: Policy, now_ns: int) -> str:
         """Give the state for the next round of an admitted request, with the server's own inside."""
         binding = self._binding(ticket, ticket.arguments, policy, self._definition(ticket))
-        rounds = getattr(ticket, "rounds", 0) + 1
-        nonce, expires_ns = self._outstanding(now_ns + policy.approval.ttl_ns, now_ns)
-        return Seal("admitted", binding, nonce, expires_ns, rounds, state=state).write(self._key)
+        return self._rounds.seal_admitted(ticket, state, binding, now_ns + policy.approval.ttl_ns, now_ns)
 
     def find(
         self, request: Consult, decision: Decision, round_: Round, policy: Policy, now_ns: int
@@ -226,7 +108,7 @@ class Approvals:
             found = self._weigh(round_.question, round_.reply, policy, now_ns)
             if found is not None:
                 return found
-        bindings = self.bindings(request, policy)
+        bindings = self._bindings(request, policy)
         for question in self._questions.values():
             if question.binding not in bindings or question.granted_by is None:
                 continue
@@ -240,7 +122,7 @@ class Approvals:
         """Ask a person about a call, by the first way that there is."""
         terms, ticket = policy.approval, request.ticket
         self._drop_expired(now_ns)
-        bindings = self.bindings(request, policy)
+        bindings = self._bindings(request, policy)
         question = round_.question or self._left_over(bindings)
         # It is asked about anew: what was asked about it before is about something that has changed.
         for old in [each for each in self._questions.values() if each.ticket is ticket and each is not question]:
@@ -248,13 +130,13 @@ class Approvals:
         if question is None:
             kept_bytes = len(ticket.line) + sum(each.size for each in self._questions.values())
             if len(self._questions) >= MAX_QUESTIONS or kept_bytes > MAX_QUESTION_BYTES:
-                return Refused("busy", "refused: too many calls wait for approval. Try again when some are answered.")
+                return TOO_MANY
             question = Question(
                 self._new_id(), request, decision.reasons, binding=bindings[0], asked_ns=now_ns, terms=terms
             )
             self._questions[question.id] = question
             if "client" in terms.via and self._session.declares(ticket, "elicitation/create"):
-                form = _form(question, terms)
+                form = form_of(question, terms)
                 if form is not None:
                     return self._ask_client(question, form, terms, now_ns)
         else:
@@ -297,13 +179,13 @@ class Approvals:
             return None, f"nothing waits for an approval `{id_}`"
         if question.granted_by is not None:
             return None, f"`{id_}` is approved already, and waits for the call"
-        if whole_tool and not _may_cover_tool(question, policy.approval):
+        if whole_tool and not may_cover_tool(question, policy.approval):
             return (
                 None,
                 'this policy lets an approval cover one call only; `"approval": {"remember": "tool"}` would let it cover the tool',
             )
         request = question.request
-        if question.binding not in self.bindings(request, policy) or self.fault(request) is not None:
+        if question.binding not in self._bindings(request, policy) or self.fault(request) is not None:
             self._void(question, now_ns)
             return question, f"`{id_}` is void, for the tool has changed meanwhile; a call that waits is judged anew"
         self._grant(question, "terminal", whole_tool=whole_tool, policy=policy, now_ns=now_ns)
@@ -369,12 +251,9 @@ class Approvals:
                 token = question.request.progress_token
                 if token is not None:
                     question.progress += 1
-                    text = (
-                        f"waiting for approval: mcpguard approve {question.id}"
-                        if question.place == "held"
-                        else "waiting for approval"
+                    commands.append(
+                        Forward(CLIENT, replies.progress(token, question.progress, still_waiting(question)))
                     )
-                    commands.append(Forward(CLIENT, replies.progress(token, question.progress, text)))
         return commands
 
     def pending(self, now_ns: int) -> Iterator[Question]:
@@ -395,9 +274,8 @@ class Approvals:
             line = replies.ask_client(question.dialog, form)
             commands = self._session.ask(ticket, question.dialog, line)
         else:
-            nonce, expires_ns = self._outstanding(question.expires_ns, now_ns)
-            state = Seal("ask", question.binding, nonce, expires_ns, question=question.id).write(self._key)
             question.ticket = None
+            state = self._rounds.seal_asked(question, now_ns)
             commands = self._session.answer(ticket, replies.ask_in_result(ticket.id, form, state))
         return Waiting(commands)
 
@@ -405,11 +283,7 @@ class Approvals:
         if "terminal" not in terms.via or not self._prepare_terminal():
             self._questions.pop(question.id, None)
             self._record(question, "unasked", now_ns, "client")
-            return Refused(
-                "approval_required",
-                f"needs approval: {_why(question)}; nobody could be asked, for the client shows no dialog to a person. "
-                "Do not retry unchanged.",
-            )
+            return nobody_asked(question)
         question.place = "held"
         self._record(question, "asked", now_ns, "terminal")
         self._announce(describe(question, now_ns, terms))
@@ -420,13 +294,9 @@ class Approvals:
     def _come_back(self, question: Question, terms: ApprovalTerms) -> Refused:
         if "terminal" not in terms.via or not self._prepare_terminal():
             self._questions.pop(question.id, None)
-            return Refused("approval_expired", f"needs approval: {_why(question)}; nobody answered in time.")
+            return nobody_answered(question)
         question.place, question.ticket = "later", None
-        return Refused(
-            "approval_expired",
-            f"needs approval {question.id}: {_why(question)}. Ask the user to run `mcpguard approve {question.id}`, then call again "
-            "with the same arguments.",
-        )
+        return may_come_back(question)
 
     def _weigh(self, question: Question, reply: object, policy: Policy, now_ns: int) -> Granted | Refused | None:
         """Say what a client's answer is worth; None if it is none of a person."""
@@ -437,7 +307,7 @@ class Approvals:
         content = reply.get("content")
         choice = content.get(replies.CHOICE) if isinstance(content, dict) else None
         if reply.get("action") == "accept" and (
-            choice == ALLOW_ONCE or (choice == ALLOW_TOOL and _may_cover_tool(question, terms))
+            choice == ALLOW_ONCE or (choice == ALLOW_TOOL and may_cover_tool(question, terms))
         ):
             self._grant(question, "client", whole_tool=choice == ALLOW_TOOL, policy=policy, now_ns=now_ns)
             return Granted(question)
@@ -450,7 +320,7 @@ class Approvals:
         question.expires_ns = now_ns + policy.approval.ttl_ns
         # What has changed since it was shown to a person is not what they have allowed.
         request = question.request
-        if whole_tool and question.binding in self.bindings(request, policy):
+        if whole_tool and question.binding in self._bindings(request, policy):
             definition = self._definition(request.ticket)
             self._remembered.add(_remembering(request, question.reasons, definition))
         self._record(question, "granted for the tool" if whole_tool else "granted", now_ns, by)
@@ -467,6 +337,11 @@ class Approvals:
         """
         definition = self._definition(request.ticket)
         return (definition,) if definition is None or policy.drift == "allow" else (definition, None)
+
+    def _bindings(self, request: Consult, policy: Policy) -> tuple[str, ...]:
+        """Give what an approval may be bound by that is for this very call; the first is what it is bound by now."""
+        parts = request.ticket, request.arguments, policy
+        return tuple(self._binding(*parts, definition) for definition in self._definitions(request, policy))
 
     def _binding(self, ticket: InFlight, arguments: object, policy: Policy, definition: bytes | None) -> str:
         return binding_of(ticket.method, ticket.subject, arguments, definition, policy.digest)
@@ -490,68 +365,8 @@ class Approvals:
             pass
         return id_
 
-    def _outstanding(self, expires_ns: int, now_ns: int) -> tuple[str, int]:
-        """Give the nonce of a seal that may be presented once until `expires_ns`."""
-        if len(self._seals) >= MAX_SEALS:
-            self._seals = {nonce: end for nonce, end in self._seals.items() if now_ns < end}
-            while len(self._seals) >= MAX_SEALS:
-                del self._seals[next(iter(self._seals))]
-        nonce = secrets.token_hex(16)
-        self._seals[nonce] = expires_ns
-        return nonce, expires_ns
-
-
-def describe(question: Question, now_ns: int, terms: ApprovalTerms) -> dict[str, Any]:
-    """Describe a question for whoever may answer it in a terminal: JSON, with the arguments as canonical JSON text."""
-    until_ns = question.held_until_ns if question.waits else question.expires_ns
-    return {
-        "id": question.id,
-        "kind": question.request.kind,
-        "subject": question.request.subject,
-        "arguments": canonical(question.request.arguments or {}),
-        "rules": [{"rule": reason.rule, "message": reason.message} for reason in question.reasons],
-        "waited_s": round((now_ns - question.asked_ns) / _NS_PER_S, 1),
-        "state": question.place,
-        "expires_in_s": round(max(0, until_ns - now_ns) / _NS_PER_S, 1),
-        "remember": terms.remember,
-    }
-
-
-def denied_because(reason: str) -> Refused:
-    """Say that a person said no, and why, if they gave a reason."""
-    return Refused(
-        "approval_denied",
-        f"denied: the user did not approve it{f': {reason}' if reason else ''}. Do not retry unchanged.",
-    )
-
 
 def _remembering(
     request: Consult, reasons: tuple[Reason, ...], definition: bytes | None
 ) -> tuple[str, str, bytes | None]:
     return request.subject, " ".join(sorted(reason.rule for reason in reasons)), definition
-
-
-def _may_cover_tool(question: Question, terms: ApprovalTerms) -> bool:
-    return terms.remember == "tool" and question.request.kind == "tool"
-
-
-def _why(question: Question) -> str:
-    return question.reasons[0].message.rstrip(".")
-
-
-def _form(question: Question, terms: ApprovalTerms) -> dict[str, Any] | None:
-    """Write the question for a client's dialog; None if the call does not fit in one."""
-    request = question.request
-    # A URI is as good as an argument: who sees its beginning has not seen what they allow.
-    subject, arguments = readable(request.subject), readable(request.arguments or {})
-    if len(subject) + len(arguments) > MAX_FORM_CHARS:
-        return None
-    reasons = "\n".join(f"- {visible_text(f'{each.message} ({each.rule})')}" for each in question.reasons)
-    what = f"{request.kind} {subject}"
-    if request.kind != "resource":
-        what += f"\narguments: {arguments}"
-    message = f"mcpguard: may this call pass?\n\n{what}\n\nA person is asked because:\n{reasons}"
-    choices = [DENY, ALLOW_ONCE]
-    if _may_cover_tool(question, terms):
-        choices.append(ALLOW_TOOL)
-    return replies.question(message, choices)

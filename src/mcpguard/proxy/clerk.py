@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mcpguard.proxy.desk import Desk
-    from mcpguard.proxy.enforce import Parties
     from mcpguard.proxy.notify import Notifier
+    from mcpguard.proxy.records import Introduced
     from mcpguard.proxy.relay import Relay
 
 
@@ -24,7 +24,7 @@ class RunClerk:
     def __init__(
         self,
         relay: Relay,
-        parties: Parties,
+        parties: Introduced,
         context: dict[str, Any],
         *,
         name: str,

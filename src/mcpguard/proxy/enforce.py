@@ -1,17 +1,13 @@
-"""The enforcement point: judges a request, discharges what the judgement asks for, and writes it down.
+"""The enforcement point: judges a request, discharges what the judgement asks for, and has it written down.
 
-Fails closed: whatever goes wrong while judging is a refusal.  Knows no pipes; what it writes is collected in a `Journal`, which
-the relay commits before it forwards anything.
+Fails closed: whatever goes wrong while judging is a refusal.  Knows no pipes, and not what a record holds.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from json import dumps
-from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from mcpguard.policy.canonical import packed
 from mcpguard.policy.decision import (
     Decision,
     PromptUse,
@@ -32,11 +28,14 @@ from mcpguard.policy.evaluate import (
     visible_resource,
     visible_template,
 )
-from mcpguard.policy.rendering import render_arguments
 from mcpguard.protocol.commands import WAITING, Note, Settled, Waiting
-from mcpguard.protocol.wire import CLIENT, printable
-from mcpguard.proxy.approval import ASKED_METHODS, Granted, Refused, Round, denied_because, describe
-from mcpguard.stores.audit import LogError, cut
+from mcpguard.protocol.wire import CLIENT
+from mcpguard.proxy.approval import ASKED_METHODS, Granted
+from mcpguard.proxy.question import Refused, denied_because, describe
+from mcpguard.proxy.records import Introduced, Journal, Records
+from mcpguard.proxy.rounds import Round
+from mcpguard.proxy.verdicts import ADMITTED, exhausted, not_approved, not_judged, refused
+from mcpguard.stores.audit import LogError
 from mcpguard.stores.counters import CHARGED, Charged, CounterStore, Exhausted
 
 if TYPE_CHECKING:
@@ -44,46 +43,24 @@ if TYPE_CHECKING:
 
     from mcpguard.policy.decision import Category, Charge, Code, Effect
     from mcpguard.policy.evaluate import Policy
-    from mcpguard.protocol.commands import Answered, Command, Consult, InFlight, Replied
-    from mcpguard.proxy.approval import Approvals, Question
+    from mcpguard.protocol.commands import Command, Consult, InFlight, Replied
+    from mcpguard.proxy.approval import Approvals
     from mcpguard.proxy.categories import Categories
+    from mcpguard.proxy.question import Question
     from mcpguard.stores.audit import DecisionLog, Recorder
 
-ADMITTED: Final = Verdict(admitted=True)
-UNRECORDED: Final = Verdict(
-    admitted=False,
-    code="internal",
-    text="mcpguard: refused: the decision log cannot be written, so nothing may pass. Ask the user to look at "
-    "mcpguard's messages; do not retry.",
-    rule="",
-)
-_REFUSED_REQUEST: Final = "refused_request"
-_MAX_REMEMBERED: Final = 1000
-_NS_PER_MS: Final = 1_000_000
-_NS_PER_S: Final = 1_000_000_000
-_WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour", 86_400: "day", 604_800: "week"}
+_MAX_UNLISTED: Final = 1000
+"""How many names of tools are remembered that the server was asked for, and has not shown."""
 _ALLOW: Final = Decision("allow", "/default")
 _NOBODY_WAITS: Final = "no call of this run waits for an approval"
 _FORGED: Final = "a `requestState` that is not as this run has given it out was taken away, and made a new call of it"
 
 
-class Parties(Protocol):
-    """Who speaks with whom: `clientInfo` and `serverInfo`, None until they are known."""
-
-    client: dict[str, Any] | None
-    server: dict[str, Any] | None
+class Parties(Introduced, Protocol):
+    """Who speaks with whom, and can be asked."""
 
     def inquire(self, ticket: InFlight) -> list[Command]:
         """Ask the server for its tools, for a request that waits for that."""
-
-
-class Journal:
-    """The records that are not written yet."""
-
-    __slots__ = ("lines",)
-
-    def __init__(self) -> None:
-        self.lines: list[bytes] = []
 
 
 class Enforcer:
@@ -119,29 +96,27 @@ class Enforcer:
         self._counters = counters
         self._clock = clock
         self._wall_clock = wall_clock
-        self._session_id = session_id
         self._parties = parties
-        self._introduced: tuple[object, object] = (None, None)
-        self._recorder = recorder
-        self.records = recorder is not None
-        """Whether there is a log to write records to."""
+        self.records = (
+            None
+            if recorder is None
+            else Records(recorder, parties, policy, clock=clock, wall_clock=wall_clock, session_id=session_id)
+        )
+        """What is written down of this run; None for a run without a log."""
         self._log = log
         self._log_optional = log_optional
         self._complain = complain
         self._resolve = resolve
         self._complained = False
         self._decisions = 0
-        self._admitted_grounds: dict[str, tuple[Decision, str]] = {}
-        self._tool_calls: dict[str, str] = {}
 
     def replace(self, policy: Policy, journal: Journal) -> list[Command]:
         """Judge by another policy from now on; what was counted under a name stays counted, and what waits for a person is judged anew."""
         self._journal = journal
         self._policy = policy
-        self._admitted_grounds.clear()
         self._know_categories()
-        if self._recorder is not None:
-            self._recorder.put_in_force(policy.digest)
+        if self.records is not None:
+            self.records.put_in_force(policy)
         if self._approvals is None:
             return []
         waiting, commands = self._approvals.void(self._clock())
@@ -197,10 +172,10 @@ class Enforcer:
                 return False
             charges = decision.charges
             line = None
-            if self._recorder is not None:
+            if self.records is not None:
                 # Before anything is charged: what cannot be written is not admitted.
                 ticket.decision = self._decisions + 1
-                line = self._record(self._recorder, ticket, arguments, decision, ADMITTED)
+                line = self.records.decision(ticket, arguments, decision, ADMITTED)
             if charges:
                 wall_ns = self._wall_clock()
                 if self._counters.charge(charges, now_ns, wall_ns) is not CHARGED:
@@ -229,20 +204,13 @@ class Enforcer:
             decision, verdict = self._discharge(request, self._decide(request), now_ns)
             if isinstance(verdict, Waiting):
                 return verdict
-            if self._recorder is not None and (
-                verdict.admitted
-                or ticket.origin == CLIENT
-                or self._recorder.is_worth_a_line(_REFUSED_REQUEST, self._wall_clock(), now_ns, journal.lines)
-            ):
-                journal.lines.append(self._record(self._recorder, ticket, request.arguments, decision, verdict))
+            records = self.records
+            if records is not None and records.is_worth_a_line(ticket, verdict, now_ns, journal):
+                journal.lines.append(records.decision(ticket, request.arguments, decision, verdict))
         except Exception as error:  # noqa: BLE001 - whatever goes wrong while judging is a refusal
             self.refund(ticket)
             self._complain(f"internal error while judging a call: {type(error).__name__}; the call was refused")
-            return Verdict(
-                admitted=False,
-                code="internal",
-                text=f"mcpguard: {printable(request.subject)} refused: the call could not be judged. Do not retry.",
-            )
+            return not_judged(request.subject)
         return verdict
 
     def _discharge(self, request: Consult, decision: Decision, now_ns: int) -> tuple[Decision, Verdict | Waiting]:
@@ -251,11 +219,13 @@ class Enforcer:
         if approvals is not None and request.retry is not None:
             round_ = approvals.open_round(request, self._policy, now_ns)
             request.retry = None
-            if round_.forged:
-                self.note(Note("forged_state", CLIENT, _FORGED, request.method, request.ticket.id), self._journal)
+            if round_.forged and self.records is not None:
+                self.records.note(
+                    Note("forged_state", CLIENT, _FORGED, request.method, request.ticket.id), self._journal
+                )
         asks = approvals is not None and decision.awaits_approval and request.method in ASKED_METHODS
         if not asks and decision.effect != "allow":
-            return decision, _refused(request, decision)
+            return decision, refused(request.subject, decision)
         if round_.admitted:
             return Decision("allow", decision.entry), ADMITTED
         granted = None
@@ -266,17 +236,17 @@ class Enforcer:
             if found is None:
                 # No person is asked about a call that could not pass.
                 peeked = self._counters.peek(decision.charges, now_ns, self._wall_clock())
-                if peeked is not CHARGED:
-                    return decision, _exhausted(request.subject, peeked)
+                if not isinstance(peeked, Charged):
+                    return decision, exhausted(request.subject, peeked)
                 found = approvals.ask(request, decision, round_, self._policy, now_ns)
             if isinstance(found, Waiting):
                 return decision, found
             if isinstance(found, Refused):
-                return decision, _not_approved(request, decision.reasons[0].rule, found)
+                return decision, not_approved(request.subject, decision.reasons[0].rule, found)
             granted, decision = found, Decision("allow", decision.entry, charges=decision.charges)
         outcome = self._charge(request.ticket, decision.charges, now_ns) if decision.charges else CHARGED
-        if outcome is not CHARGED:
-            return decision, _exhausted(request.subject, outcome)
+        if not isinstance(outcome, Charged):
+            return decision, exhausted(request.subject, outcome)
         if granted is not None and approvals is not None:
             request.ticket.approval = approvals.use_up(granted)
         return decision, ADMITTED
@@ -317,7 +287,7 @@ class Enforcer:
             request = self._awaiting_list.pop(id(ticket), None)
             if request is None:
                 continue
-            if len(self._unlisted) >= _MAX_REMEMBERED:
+            if len(self._unlisted) >= _MAX_UNLISTED:
                 self._unlisted.clear()
             self._unlisted.add(request.subject)
             if ticket.state is WAITING:
@@ -398,9 +368,9 @@ class Enforcer:
             return []
         self._journal = journal
         commands: list[Command] = []
-        for question, refused in self._approvals.overdue(self._policy, now_ns):
+        for question, refusal in self._approvals.overdue(self._policy, now_ns):
             commands += self._approvals.close_dialog(question)
-            commands += self._refuse(question.request, refused, journal)
+            commands += self._refuse(question.request, refusal, journal)
         return commands + self._approvals.progress(now_ns)
 
     def _again(self, request: Consult, journal: Journal) -> list[Command]:
@@ -410,37 +380,21 @@ class Enforcer:
         verdict = self.consult(request, journal)
         return verdict.commands if isinstance(verdict, Waiting) else [Settled(request.ticket, verdict)]
 
-    def _refuse(self, request: Consult, refused: Refused, journal: Journal) -> list[Command]:
+    def _refuse(self, request: Consult, refusal: Refused, journal: Journal) -> list[Command]:
         ticket = request.ticket
         decision = self._decide(request)
         rule = decision.reasons[0].rule if decision.reasons else ""
-        verdict = _not_approved(request, rule, refused)
+        verdict = not_approved(request.subject, rule, refusal)
         self._decisions += 1
         ticket.decision = self._decisions
-        if self._recorder is not None:
-            journal.lines.append(self._record(self._recorder, ticket, request.arguments, decision, verdict))
+        if self.records is not None:
+            journal.lines.append(self.records.decision(ticket, request.arguments, decision, verdict))
         return [Settled(ticket, verdict)]
 
     def record_approval(self, question: Question, status: str, now_ns: int, by: str) -> None:
-        """Write down what became of a question: asked, granted, denied, expired and so on, by whom, after how long."""
-        if self._recorder is None:
-            return
-        request = question.request
-        self._journal.lines.append(
-            self._recorder.record(
-                "approval",
-                self._wall_clock(),
-                approval_id=question.id,
-                request_id=cut(request.ticket.id) if isinstance(request.ticket.id, str) else request.ticket.id,
-                method=request.method,
-                tool=cut(request.subject) if request.kind == "tool" else None,
-                subject=cut(request.subject),
-                rules=[reason.rule for reason in question.reasons],
-                status=status,
-                by=by,
-                waited_ms=(now_ns - question.asked_ns) // _NS_PER_MS,
-            )
-        )
+        """Write down what became of a question."""
+        if self.records is not None:
+            self._journal.lines.append(self.records.approval(question, status, now_ns, by))
 
     def _charge(self, ticket: InFlight, charges: tuple[Charge, ...], now_ns: int) -> Charged | Exhausted:
         wall_ns = self._wall_clock()
@@ -495,130 +449,6 @@ class Enforcer:
 
     # Writing down
 
-    def _record(
-        self,
-        recorder: Recorder,
-        ticket: InFlight,
-        arguments: dict[str, Any] | None,
-        decision: Decision,
-        verdict: Verdict,
-    ) -> bytes:
-        # Written piece by piece: this is on the way of every call, and the pieces seldom change.
-        if self._parties.client is not self._introduced[0] or self._parties.server is not self._introduced[1]:
-            self._introduce(recorder)
-        digest = "null"
-        if arguments is not None:
-            digest = f'"{recorder.digest(packed(arguments))}"'
-            if self._policy.audit != "digest":
-                digest += f',"arguments":{render_arguments(arguments, self._policy.audit)}'
-        effect = "allow" if verdict.admitted else "hide" if verdict.hidden else "deny"
-        approval = f',"approval":{ticket.approval}' if hasattr(ticket, "approval") else ""
-        return recorder.line(
-            "decision",
-            self._wall_clock(),
-            f'{self._identity(ticket)},"args_digest":{digest},"effect":"{effect}",{self._grounds(decision, verdict)}{approval}',
-        )
-
-    def _identity(self, ticket: InFlight) -> str:
-        """Name a decision and the request that it was about."""
-        id_ = ticket.id if type(ticket.id) is int else quoted(cut(str(ticket.id)))
-        if ticket.method == "tools/call":
-            what = self._tool_calls.get(ticket.subject)
-            if what is None:
-                if len(self._tool_calls) >= _MAX_REMEMBERED:
-                    self._tool_calls.clear()
-                what = f'"direction":"client_to_server","method":"tools/call","tool":{quoted(cut(ticket.subject))}'
-                self._tool_calls[ticket.subject] = what
-            return f'"decision_id":"{self._session_id}-{ticket.decision}","request_id":{id_},{what}'
-        subject = quoted(cut(ticket.subject))
-        match ticket.method:
-            case (
-                "resources/read"
-                | "resources/subscribe"
-                | "resources/unsubscribe"
-                | "prompts/get"
-                | "completion/complete"
-            ):
-                what = f'"tool":null,"subject":{subject}'
-            case _:
-                what = '"tool":null'
-        return (
-            f'"decision_id":"{self._session_id}-{ticket.decision}","request_id":{id_},'
-            f'"direction":"{_direction(ticket.origin)}","method":{quoted(cut(ticket.method))},{what}'
-        )
-
-    def _grounds(self, decision: Decision, verdict: Verdict) -> str:
-        """Give the rules behind a verdict, and what was charged."""
-        if verdict is ADMITTED:
-            known = self._admitted_grounds.get(decision.entry)
-            # Decisions by rules are made anew for each call, and each may be charged otherwise.
-            if known is None or known[0] is not decision:
-                full = self._policy.audit == "full"
-                charges = [_charge_record(charge, with_amount=full) for charge in decision.charges]
-                known = (decision, f'"code":null,"reasons":[],"charges":{dumps(charges, separators=(",", ":"))}')
-                self._admitted_grounds[decision.entry] = known
-            return known[1]
-        rules = [reason.rule for reason in decision.reasons] or [verdict.rule]
-        return f'"code":"{verdict.code}","reasons":{dumps(rules, separators=(",", ":"))},"charges":[]'
-
-    def _introduce(self, recorder: Recorder) -> None:
-        client, server = self._introduced = (self._parties.client, self._parties.server)
-        recorder.introduce(client, server)
-
-    def end(self, answered: Answered, journal: Journal) -> None:
-        """Write down how an admitted request ended."""
-        ticket = answered.ticket
-        if self._recorder is None or ticket.verdict is None or not ticket.verdict.admitted:
-            return
-        duration_ms = (self._clock() - ticket.decided_ns) / _NS_PER_MS
-        journal.lines.append(
-            self._recorder.line(
-                "outcome",
-                self._wall_clock(),
-                f'{self._identity(ticket)},"status":"{answered.status}","duration_ms":{duration_ms:.3f},'
-                f'"result_bytes":{answered.result_bytes}',
-            )
-        )
-
-    def end_call(
-        self, ticket: InFlight, result: dict[str, Any], result_bytes: int, now_ns: int, journal: Journal
-    ) -> None:
-        """Write down how an admitted tool call ended whose result was passed on."""
-        recorder = self._recorder
-        assert recorder is not None
-        status = "tool_error" if result.get("isError") is True else "ok"
-        journal.lines.append(
-            recorder.line(
-                "outcome",
-                self._wall_clock(),
-                f'{self._identity(ticket)},"status":"{status}","duration_ms":{(now_ns - ticket.decided_ns) / _NS_PER_MS:.3f},'
-                f'"result_bytes":{result_bytes}',
-            )
-        )
-
-    def note(self, note: Note, journal: Journal) -> None:
-        """Write down what was dropped, cut or changed."""
-        if self._recorder is not None:
-            journal.lines += self._recorder.event(
-                note.kind,
-                self._wall_clock(),
-                self._clock(),
-                detail=cut(note.detail),
-                direction=None if note.side is None else _direction(note.side),
-                method=None if note.method is None else cut(note.method),
-                request_id=cut(note.id) if isinstance(note.id, str) else note.id,
-            )
-
-    def count(self, kind: str, times: int) -> None:
-        """Count what was dropped, cut or changed before there was a log, and is too much to be told one by one."""
-        if self._recorder is not None:
-            self._recorder.count(kind, times)
-
-    def write_counts(self, journal: Journal) -> None:
-        """Write down how many events of each kind were only counted."""
-        if self._recorder is not None:
-            journal.lines += self._recorder.suppressed(self._wall_clock())
-
     def write(self, records: Sequence[bytes]) -> bool:
         """Write records to the log; False if that failed and so nothing that they tell of may happen."""
         if self._log is None:
@@ -652,62 +482,3 @@ def _decision_on(effect: Effect, section: str) -> Decision:
         return _ALLOW
     message = f'the policy does not open this method; ask the user to add it under "{section}"'
     return Decision("deny", f"/{section}", (Reason("denied", f"/{section}", message),))
-
-
-def _not_approved(request: Consult, rule: str, refused: Refused) -> Verdict:
-    text = f"mcpguard: {printable(request.subject).strip('`')} {refused.text}"
-    return Verdict(admitted=False, code=refused.code, text=text, rule=rule)
-
-
-def _refused(request: Consult, decision: Decision) -> Verdict:
-    reason = decision.reasons[0]
-    subject = printable(request.subject).strip("`")
-    verb = "needs approval" if reason.code == "approval_required" else "denied"
-    return Verdict(
-        admitted=False,
-        code=reason.code,
-        text=f"mcpguard: {subject} {verb}: {reason.message}. Do not retry unchanged.",
-        rule=reason.rule,
-        hidden=decision.effect == "hide",
-    )
-
-
-def _exhausted(subject: str, outcome: object) -> Verdict:
-    assert isinstance(outcome, Exhausted)
-    charge = outcome.charge
-    window = _WINDOWS.get(charge.window_s, f"{charge.window_s} seconds")
-    name = printable(subject).strip("`")
-    limit = f"counter {charge.counter} allows {charge.max} per {window}"
-    if outcome.full:
-        limit = f"counter {charge.counter} has as many different keys as it can hold"
-    if outcome.retry_after_ns is None:
-        text = f"mcpguard: {name} rate limited: {limit}, so it never passes. Do not retry."
-        wait_ms = None
-    else:
-        wait_ms = -(-outcome.retry_after_ns // _NS_PER_MS)
-        seconds = max(1, -(-outcome.retry_after_ns // _NS_PER_S))
-        text = f"mcpguard: {name} rate limited: {limit}. Try again in {seconds} s."
-    return Verdict(
-        admitted=False,
-        code="rate_limited",
-        text=text,
-        rule=charge.rule,
-        retry_after_ms=wait_ms,
-        remaining=outcome.remaining,
-    )
-
-
-def _charge_record(charge: Charge, *, with_amount: bool) -> dict[str, object]:
-    # An amount comes from the arguments, and so does a key: the log holds the one only with all of them, the other never.
-    return {
-        "counter": charge.counter,
-        "rule": charge.rule,
-        "window_s": charge.window_s,
-        "max": charge.max,
-        "scope": charge.scope,
-        **({"amount": float(charge.amount)} if with_amount and charge.amount != 1 else {}),
-    }
-
-
-def _direction(origin: str) -> str:
-    return "client_to_server" if origin == CLIENT else "server_to_client"

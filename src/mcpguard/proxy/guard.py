@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from typing import Final
 
     from mcpguard.protocol.commands import Command
-    from mcpguard.proxy.enforce import Enforcer, Journal
+    from mcpguard.proxy.enforce import Enforcer
+    from mcpguard.proxy.records import Journal
     from mcpguard.proxy.signals import Signals
     from mcpguard.proxy.upstream import Upstream
 
@@ -101,7 +102,7 @@ class Guard:
 
     def open(self, enforcer: Enforcer) -> None:
         """Give the policy: from now on everything flows that it allows."""
-        from mcpguard.proxy.enforce import Journal
+        from mcpguard.proxy.records import Journal
 
         sys.setswitchinterval(_SWITCH_S)
         # What is loaded by now stays; the collector, which the start is spared, need not walk through it either.

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from mcpguard.protocol.framing import Overlong
     from mcpguard.protocol.session import Session
     from mcpguard.protocol.wire import Side
-    from mcpguard.proxy.enforce import Enforcer, Journal
+    from mcpguard.proxy.enforce import Enforcer
+    from mcpguard.proxy.records import Journal
 
     Answer = TypeVar("Answer")
     Sender: TypeAlias = "Side | Literal['guard']"
@@ -102,8 +103,9 @@ class Relay:
             for command in self._early:
                 self._log(command)
             self._early.clear()
-            for kind, count in self._uncounted.items():
-                enforcer.count(kind, count)
+            if enforcer.records is not None:
+                for kind, count in self._uncounted.items():
+                    enforcer.records.count(kind, count)
             self._uncounted.clear()
             batch.records = self._take_records()
         self._carry_out(batch, GUARD)
@@ -176,7 +178,7 @@ class Relay:
         """Earlier runs found that the server says nothing to `server/discover`."""
         batch = Batch()
         with self._lock:
-            self._collect(self.session.know_silent(silent=True), batch)
+            self._collect(self.session.know_silent(), batch)
             batch.records = self._take_records()
         self._carry_out(batch, GUARD)
 
@@ -191,10 +193,11 @@ class Relay:
 
     def write_counts(self) -> None:
         """Write down how much was only counted."""
-        if self._enforcer is not None and self._journal is not None:
+        records = None if self._enforcer is None else self._enforcer.records
+        if records is not None and self._journal is not None:
             batch = Batch()
             with self._lock:
-                self._enforcer.write_counts(self._journal)
+                records.write_counts(self._journal)
                 batch.records = self._take_records()
             self._carry_out(batch, GUARD)
 
@@ -269,8 +272,8 @@ class Relay:
                 entry = self.session.carry_call(line, now_ns, enforcer.admit, journal)
             else:
                 entry = self.session.carry_answer(line)
-                if entry is not None and enforcer.records:
-                    enforcer.end_call(entry, entry.extra, len(line), now_ns, journal)
+                if entry is not None and enforcer.records is not None:
+                    enforcer.records.end_call(entry, entry.extra, len(line), now_ns, journal)
             if entry is None:
                 return False
             records = self._take_records()
@@ -307,8 +310,8 @@ class Relay:
                 else:
                     entry = session.carry_answer(line)
                     if entry is not None:
-                        if enforcer.records:
-                            enforcer.end_call(entry, entry.extra, len(line), now_ns, journal)
+                        if enforcer.records is not None:
+                            enforcer.records.end_call(entry, entry.extra, len(line), now_ns, journal)
                         carried.append(entry.line)
                         continue
             deadline_ns = session.deadline_ns
@@ -364,10 +367,12 @@ class Relay:
                 self._early.append(command)
             elif type(command) is Note:
                 self._uncounted[command.kind] = self._uncounted.get(command.kind, 0) + 1
+        elif self._enforcer.records is None:
+            return
         elif type(command) is Answered:
-            self._enforcer.end(command, self._journal)
+            self._enforcer.records.end(command, self._journal)
         elif type(command) is Note:
-            self._enforcer.note(command, self._journal)
+            self._enforcer.records.note(command, self._journal)
 
     def _take_records(self) -> Sequence[bytes]:
         """Give what is not written down yet: whoever takes it writes it, once the lock is free."""
@@ -403,7 +408,7 @@ class Relay:
         return self._enforcer is None or self._enforcer.write(records)
 
     def _take_back(self, batch: Batch) -> None:
-        from mcpguard.proxy.enforce import UNRECORDED
+        from mcpguard.proxy.verdicts import UNRECORDED
 
         refused = Batch()
         with self._lock:
