@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import jiter
 import pytest
@@ -17,9 +19,7 @@ from mcpguard.cli.explain import explain
 from mcpguard.cli.json_lines import json_line
 from mcpguard.errors import ExitCode
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+PAGE = Path(__file__).parents[2] / "docs" / "diff.md"
 Json = dict[str, Any]
 
 
@@ -285,3 +285,13 @@ def test_a_file_that_cannot_be_used_is_said(tmp_path: Path) -> None:
         result = run(*pair)
         assert result.exit_code == ExitCode.POLICY
         assert str(bad) in result.stderr
+
+
+def test_the_example_of_the_page_is_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```(?:json|console)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "policy.json").write_text(blocks[0])
+    (tmp_path / "new.json").write_text(blocks[1])
+    command, _, output = blocks[2].partition("\n")
+    assert command == "$ mcpguard diff policy.json new.json"
+    assert CliRunner().invoke(diff, ["policy.json", "new.json"]).stdout == output

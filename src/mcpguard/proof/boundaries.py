@@ -26,7 +26,7 @@ from mcpguard.proof.opinion import (
     use_opinion,
 )
 from mcpguard.proof.placing import put, put_elements, removed
-from mcpguard.proof.reading import ABSENT, Missing, find_all, says, steps_of
+from mcpguard.proof.reading import ABSENT, Missing, condition_says, find_all, says, steps_of
 from mcpguard.proof.search import Arguments, Search, Target
 from mcpguard.proof.spending import Helper, Number, Spender, Step, sequence_for
 
@@ -339,6 +339,9 @@ class _Writer:
             most = len(_border(condition)) if condition.op in _LISTS else _MOST_EACH_SIDE
             written = {True: 0, False: 0}
             for placed in self._placed(subject, condition, start):
+                said = condition_says(condition, rule.kind, placed)
+                if said is None or written[said != ("yes" if rule.kind == "require" else "no")] >= most:
+                    continue
                 found = subject.around(placed, target) or placed
                 fires = self._fires(subject, rule.pointer, found)
                 if fires is not None and written[fires] < most:

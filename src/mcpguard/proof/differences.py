@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from mcpguard.inventory.cases import example_arguments
 from mcpguard.inventory.risk import classify
+from mcpguard.policy.entries import pointer
 from mcpguard.policy.evaluate import evaluate
 from mcpguard.proof.boundaries import boundaries_of
 from mcpguard.proof.cases import Case, CasesFile, Step
@@ -21,7 +22,7 @@ from mcpguard.proof.units import Side, changed_units, described_changes, told_ap
 if TYPE_CHECKING:
     from mcpguard.inventory.tools import Tool
     from mcpguard.policy.evaluate import Policy
-    from mcpguard.proof.boundaries import Boundaries
+    from mcpguard.proof.boundaries import Boundaries, Choice
     from mcpguard.proof.cases import AnyCase, Expectation
     from mcpguard.proof.judge import Outcome, Surroundings
     from mcpguard.proof.units import Change
@@ -105,7 +106,8 @@ def differences(
     texts = tuple(told_apart_by_texts(old.document, new.document))
     if old.digest == new.digest:
         return Differences((), (), (), texts)
-    mine, theirs = boundaries_of(old.document, tools), boundaries_of(new.document, tools)
+    about = _worth_a_look(old, new)
+    mine, theirs = (boundaries_of(each.document, tools, about=about) for each in (old, new))
     shown = _grouped(
         witnesses(old, new, [*mine.cases, *theirs.cases, *_listed(tools, old, new)], surroundings),
         old,
@@ -204,6 +206,19 @@ def _listed(tools: Sequence[Tool], old: Policy, new: Policy) -> Iterator[dict[st
         category = {"category": classify(tool).category} if by_category else {}
         arguments = example_arguments(tool.input_schema) or {}
         yield {"tool": tool.name, "arguments": arguments, "expect": "allow", **category}
+
+
+def _worth_a_look(old: Policy, new: Policy) -> Choice:
+    """Leave out what surely makes no difference: an exact name decides alone, so the same entry for it in both judges alike."""
+    before, after = old.document, new.document
+    if before.hide != after.hide or before.all_tools != after.all_tools:
+        return lambda _: True
+    same = {
+        pointer("tools", name)
+        for name, entry in before.tools.items()
+        if name in old.tools.exact and after.tools.get(name) == entry
+    }
+    return lambda rule: "/".join(rule.split("/")[:3]) not in same
 
 
 def _reasons(found: Boundaries) -> dict[str, str]:

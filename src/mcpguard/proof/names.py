@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 CATEGORIES: Final = ("read", "write", "execute", "destructive", "financial")
 _STRICTNESS: Final = ("allow", "require_approval", "deny", "hide")
+_MARKS: Final = frozenset("*?\\")
 _FILLS: Final = ("example", "a", "x1", "", "other", "/a")
 
 
@@ -110,7 +111,7 @@ def decides_about_tool(document: PolicyFile, name: str, category: str | None) ->
 
 def best_match(entries: Mapping[str, object], name: str) -> tuple[str, ...] | None:
     """Give the entry whose name or pattern means a name best, as a list of one or none; None if two are equal."""
-    matching = [text for text in entries if read_glob(text).means(name)]
+    matching = [text for text in entries if (text == name if _MARKS.isdisjoint(text) else read_glob(text).means(name))]
     exact = [text for text in matching if read_glob(text).is_exact]
     if exact:
         return tuple(exact) if len(exact) == 1 else None

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from mcpguard.proof.patterns import found_in
@@ -48,6 +49,7 @@ _ADDRESS: Final = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(
 _MAX_INDEX_DIGITS: Final = 6
 
 
+@lru_cache(maxsize=4096)
 def steps_of(path: str) -> tuple[Step, ...]:
     """Read a path: `args.a.*.b`, or a JSON Pointer."""
     if path.startswith("/"):
