@@ -85,7 +85,7 @@ def init(
         save_all({cases: json_lines({"cases": written}) + "\n", output: text}, force=force)
         count = counted(len(written), "case")
         _tell(
-            f"wrote {printable(str(output))}: a {posture} draft for {summary(each.risk.category for each in draft.tools)}"
+            f"wrote {printable(str(output))}: {'an' if posture == 'open' else 'a'} {posture} draft for {summary(each.risk.category for each in draft.tools)}"
         )
         _tell(f"wrote {printable(str(cases))}: {count} of what it lets pass and what it stops")
         _tell_owns(draft, output)

@@ -284,6 +284,8 @@ class _Writer:
                     self._leave_out(place, "no call was found that every other rule lets pass")
                 else:
                     self._rule(subjects[:_MOST_SUBJECTS], rule)
+        # Limits of a tool's own would stop its calls before.
+        subjects.sort(key=lambda each: len(each.meeting.limits))
         for index, limit in enumerate(everywhere.limits):
             place = pointer("all_tools", "limits", index)
             if self._about(place):

@@ -159,7 +159,7 @@ def _entry(
             _direction(base, other, section, name, wide),
             other,
             _touches(section, [name, wide]),
-            lambda rule: there + rule.removeprefix(here) if rule.startswith(f"{here}/") else rule,
+            lambda rule: there + rule.removeprefix(here) if f"{rule}/".startswith(f"{here}/") else rule,
             names_differ=True,
         )
     tried = Tried([call.arguments for call in calls if call.tool and touches(call)], resolve)

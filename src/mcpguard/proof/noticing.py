@@ -52,7 +52,7 @@ class Suggestions:
         self._searched += 1
         if self._searched > _MOST_SEARCHED:
             return None
-        for written, case in self._holding(lambda rule: _is_near(rule, mutant.rule), changed):
+        for written, case in self._holding(lambda rule: _is_near(mutant.place_of(rule), mutant.rule), changed):
             if not self._holds(changed, case, mutant):
                 return written
         return None
