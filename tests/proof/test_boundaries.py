@@ -149,6 +149,11 @@ SCHEMAS: dict[str, tuple[Json, list[Json], list[Json]]] = {
         [{"a": []}, {"a": ["example", "example"]}],
     ),
     "no others": ({"properties": {"a": {}}, "additionalProperties": False}, [], [{"example_other": 1}]),
+    "lists of objects": (
+        {"properties": {"a": {"maxItems": 1, "items": {"required": ["b"]}}}},
+        [{"a": [{"b": "example"}]}],
+        [{"a": [{}]}, {"a": [{"b": "example"}, {"b": "example"}]}],
+    ),
     "deeper": ({"properties": {"a": {"required": ["b"]}}}, [{"a": {"b": "example"}}], [{"a": {}}]),
 }
 
@@ -210,6 +215,17 @@ def test_a_long_limit_behind_a_short_one_is_reached_by_waiting() -> None:
         (1, None, "deny"),
     ]
     assert misjudged(compile_policy(policy), cases) == []
+
+
+def test_limits_that_are_full_at_the_same_time_are_told_apart_by_waiting() -> None:
+    found = boundaries(tools={"t": {"limits": [{"window": "minute", "max": 2}, {"window": "hour", "max": 4}]}})
+    (slow,) = [case for case in found.cases if case["name"].startswith("/tools/t/limits/1")]
+    assert [(step.get("times", 1), step.get("after"), step["expect"]) for step in slow["sequence"][:3]] == [
+        (2, None, "allow"),
+        (2, "61s", "allow"),
+        (1, "61s", "deny"),
+    ]
+    assert found.left_out == ()
 
 
 def test_a_limit_that_no_calls_can_use_up_is_named() -> None:

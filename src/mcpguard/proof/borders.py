@@ -208,6 +208,7 @@ def examples_for(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[obj
     found: list[object] = []
     if isinstance(schema.get("pattern"), str):
         found += texts_for(schema["pattern"])
+    found += _built(schema, root, 0)
     try:
         kinds = kinds_of(schema)
         found += examples_of(({"type": kinds} if kinds else {}) | dict(schema), dict(root), NO_VALUE)
@@ -217,6 +218,26 @@ def examples_for(schema: Mapping[str, Any], root: Mapping[str, Any]) -> list[obj
         if keyword in _LENGTHS and isinstance(said, int):
             found += values_for_keyword(keyword, said)
     return _distinct([*found, *([] if found else ["example"])])
+
+
+def _built(schema: object, root: Mapping[str, Any], depth: int) -> list[object]:
+    """Build a list or an object with what a schema asks for in it; nothing for other schemas."""
+    kinds = kinds_of(schema) if isinstance(schema, Mapping) else None
+    if not isinstance(schema, Mapping) or depth > _DEEPEST or not kinds or "enum" in schema or "const" in schema:
+        return []
+    if "array" in kinds:
+        inner = schema.get("items", True)
+        return [[_one(inner, root, depth)] * min(max(int(schema.get("minItems", 1)), 1), _MOST_MEMBERS)]
+    if "object" in kinds:
+        properties = schema.get("properties", {})
+        return [{name: _one(properties.get(name, True), root, depth) for name in schema.get("required", ())}]
+    return []
+
+
+def _one(schema: object, root: Mapping[str, Any], depth: int) -> object:
+    if not isinstance(schema, Mapping):
+        return "example"
+    return (_built(schema, root, depth + 1) or examples_for(schema, root))[0]
 
 
 _LENGTHS: Final = frozenset(("minLength", "maxLength", "minItems", "maxItems"))

@@ -137,15 +137,13 @@ class _Plan:
                 self._spend(dues)
                 self._append(Step(self._spender.name, arguments, 1, wait, passes=True))
                 wait = 0
-            elif self._ledger.surely_exceeds(target, self._now):
-                if full != [target]:
-                    return "another limit is used up at the same time"
+            elif full == [target] and self._ledger.surely_exceeds(target, self._now):
                 self._append(Step(self._spender.name, arguments, 1, wait, passes=False))
                 return ""
             else:
-                window = max(due.window_s for due in full)
+                window = max((due.window_s for due in full if due is not target), default=0)
                 waits += 1
-                if full == [target] or waits > _MOST_WAITS or wait + window > _LONGEST_S:
+                if not window or waits > _MOST_WAITS or wait + window > _LONGEST_S:
                     break
                 wait += window + slack_s(window) + 1
                 self._now += window + slack_s(window) + 1
