@@ -43,7 +43,11 @@ def entry(one: Tool, posture: Posture = "balanced", *directories: str) -> Schema
 def bare(value: Any) -> Any:
     """Take the comments and the sentences out."""
     if isinstance(value, dict):
-        return {key: bare(item) for key, item in value.items() if key not in {"$comment", "reason", "on_deny"}}
+        return {
+            key: bare(item)
+            for key, item in value.items()
+            if key not in {"$comment", "reason", "on_deny", "description"}
+        }
     return [bare(item) for item in value] if isinstance(value, list) else value
 
 

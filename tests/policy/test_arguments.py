@@ -104,6 +104,7 @@ def test_the_dialect_may_be_named_and_remarks_may_stand_anywhere() -> None:
         ),
         pytest.param({"then": {}}, "", "mean nothing without `if`", id="then without if"),
         pytest.param({"properties": {"x": 5}}, "/properties/x", "a schema is an object", id="no schema"),
+        pytest.param({"minItems": 3}, "/minItems", "the arguments of a call are an object", id="not of an object"),
     ],
 )
 def test_a_schema_that_says_something_else_than_it_seems_is_refused(schema: Json, place: str, words: str) -> None:
@@ -112,6 +113,41 @@ def test_a_schema_that_says_something_else_than_it_seems_is_refused(schema: Json
     (found,) = raised.value.findings
     assert found.rule == f"/tools/t/arguments{place}"
     assert words in found.message
+
+
+DESCRIBED: Json = {
+    "type": "object",
+    "description": "a parcel",
+    "required": ["to"],
+    "additionalProperties": False,
+    "properties": {
+        "to": {"anyOf": [{"pattern": "^a"}, {"$ref": "#/$defs/town"}], "description": "a town that we know"},
+        "size": {"type": "integer", "maximum": 9},
+        "description": {"maxLength": 3},
+        "label": {"if": {"type": "string"}, "then": {"pattern": "^[a-z]+$", "description": "small letters"}},
+        "note": {"not": {"pattern": "x", "description": "what is not wanted"}, "description": "no x"},
+        "route": {"type": "array", "items": {"$ref": "#/$defs/town"}},
+    },
+    "$defs": {"town": {"enum": ["Rome", "Oslo"], "description": "Rome or Oslo"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "the arguments: a parcel"),
+        ({"to": "Rome", "other": 1}, "the arguments: a parcel"),
+        ({"to": "Rome", "description": "long"}, 'args.description: "long" is longer than 3 characters'),
+        ({"to": "Bonn"}, "args.to: a town that we know"),
+        ({"to": "Rome", "size": 10}, "args.size: 10 is greater than the maximum of 9"),
+        ({"to": "Rome", "label": "A"}, "args.label: small letters"),
+        ({"to": "Rome", "note": "axa"}, "args.note: no x"),
+        ({"to": "Rome", "route": ["Oslo", "Bonn"]}, "args.route.1: Rome or Oslo"),
+        ({"to": "Rome", "size": 9, "label": "a", "note": "a", "route": []}, ""),
+    ],
+)
+def test_what_a_schema_describes_is_told_in_its_words(arguments: Json, said: str) -> None:
+    assert compile_schema(DESCRIBED).problem_in(arguments) == said
 
 
 def test_one_problem_is_told() -> None:

@@ -128,7 +128,12 @@ def _path(each: Sensitive, setting: Setting) -> Iterator[Guard]:
         conditions = [condition(each, "exists"), condition(each, "not_under", directories)]
         yield Guard("deny_if", rule_of(conditions, comment, why), each, own, good, bad)
         yield from by_pattern(
-            each, setting, _ABSOLUTE, "A relative path would begin where the server says.", why, good=good
+            each,
+            setting,
+            _ABSOLUTE,
+            "A relative path would begin where the server says.",
+            "paths are absolute",
+            good=good,
         )
 
 
@@ -153,6 +158,7 @@ def _url(each: Sensitive, setting: Setting) -> Iterator[Guard]:
     else:
         conditions = [condition(each, "exists"), condition(each, "not_host_in", hosts)]
         yield Guard("deny_if", rule_of(conditions, comment, why), each, own, good, _METADATA)
+        why = "addresses begin with http:// or https://"
         yield from by_pattern(each, setting, web, "Other schemes lead to files, and elsewhere.", why, good=good)
 
 

@@ -107,7 +107,8 @@ def by_pattern(
     if is_plain(each, setting):
         yield Guard("require", rule_of([condition(each, "regex", pattern)], comment, why), each, own, good, bad)
         return
-    schema = in_every_form(each, setting, {"type": "string", "pattern": pattern}) | {"$comment": comment}
+    said = {"$comment": comment, "description": why}
+    schema = said | in_every_form(each, setting, {"type": "string", "pattern": pattern})
     yield Guard("arguments", placed(each.steps, schema), each, own, good, bad)
 
 

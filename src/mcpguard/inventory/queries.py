@@ -128,7 +128,9 @@ def guards_of_aws(each: Sensitive, setting: Setting) -> Iterator[Guard]:
         "and none that hands out rights or secrets."
     )
     text: Piece = {"type": "string", "pattern": _AWS_COMMAND, "not": {"pattern": _AWS_ESCAPES}}
-    schema = placed(each.steps, in_every_form(each, setting, text) | {"$comment": comment})
+    wanted = "one command of the AWS CLI, with the server's own credentials, and none that hands out rights or secrets"
+    said = {"$comment": comment, "description": wanted}
+    schema = placed(each.steps, said | in_every_form(each, setting, text))
     yield Guard(
         "arguments", schema, each, "", "aws s3api list-buckets", "aws iam create-access-key --user-name example"
     )

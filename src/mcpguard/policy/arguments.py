@@ -17,6 +17,7 @@ from mcpguard.policy.schemas import (
     ONE_HERE,
     Problem,
     Schema,
+    misplaced_in,
     problems_in,
     tightened,
 )
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 _MAX_REGEX_BYTES: Final = 1 << 20
 _SHOWN: Final = 160
+_OF_OTHER_VALUES: Final = frozenset(
+    ("$defs", "properties", "patternProperties", "propertyNames", "prefixItems", *ONE_FOR_KEYS, *ONE_FOR_ITEMS)
+)
+"""Keywords below which a schema speaks of another value, or of one that is not known yet."""
 
 
 class SchemaError(ValueError):
@@ -40,10 +45,11 @@ class SchemaError(ValueError):
 class Shape:
     """A schema, ready to judge."""
 
-    __slots__ = ("_keys", "_validator")
+    __slots__ = ("_keys", "_schema", "_validator")
 
-    def __init__(self, validator: Draft202012Validator, keys: _Keys) -> None:
+    def __init__(self, validator: Draft202012Validator, schema: dict[str, Any], keys: _Keys) -> None:
         self._validator = validator
+        self._schema = schema
         self._keys = keys
 
     def problem_in(self, arguments: Mapping[str, object]) -> str:
@@ -56,7 +62,7 @@ class Shape:
         try:
             self._validator.validate(arguments)
         except ValidationError as error:
-            return _sentence(error)
+            return _sentence(error, self._schema)
         except UnicodeEncodeError:  # half of a surrogate pair, which no text from the wire holds
             return "the arguments are no Unicode text"
         return ""
@@ -68,13 +74,13 @@ def compile_schema(schema: dict[str, Any]) -> Shape:
     Raises:
         SchemaError: it cannot be used.
     """
-    problems = tuple(problems_in(schema))
+    problems = (*misplaced_in(schema), *problems_in(schema))
     if problems:
         raise SchemaError(problems)
     _validator(schema)
     tight = tightened({"type": "object"} | schema)
     assert isinstance(tight, dict)
-    return Shape(_validator(tight), _Keys((schema,), schema))
+    return Shape(_validator(tight), tight, _Keys((schema,), schema))
 
 
 def _validator(schema: dict[str, Any]) -> Draft202012Validator:
@@ -92,10 +98,28 @@ def _validator(schema: dict[str, Any]) -> Draft202012Validator:
         raise SchemaError((Problem(tuple(error.instance_path), f"`arguments`: {error.message}"),)) from None
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, schema: dict[str, Any]) -> str:
+    """Say what is wrong where: in the words of the schema, if it describes what it wants there, else in those of the library."""
     place = tuple(error.instance_path)
     where = place_text(place) if place else "the arguments"
-    return f"{shortened(where)}: {shortened(error.message, _SHOWN)}"
+    wanted = _description_at(schema, error.schema_path)
+    return f"{shortened(where)}: {wanted or shortened(error.message, _SHOWN)}"
+
+
+def _description_at(schema: object, path: Iterable[str | int]) -> str:
+    """Give the description of what is wanted of the value that the keyword judges to which a path leads; empty if there is none."""
+    found = said = ""
+    for step in path:
+        if isinstance(schema, list):
+            schema = schema[int(step)]
+            continue
+        assert isinstance(schema, dict)
+        described = schema.get("description")  # or a property of that name
+        found = described if isinstance(described, str) else found
+        said, schema = found, schema[step]
+        if step in _OF_OTHER_VALUES:
+            found = ""
+    return said
 
 
 class _Keys:

@@ -6,7 +6,7 @@ implies its type.  What would say something without effect is refused: unknown k
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
@@ -77,6 +77,17 @@ def problems_in(schema: object, steps: Steps = (), *, turned: bool = False) -> I
     yield from _type_problems(schema, steps)
 
 
+def misplaced_in(schema: Mapping[str, object]) -> Iterator[Problem]:
+    """Yield the keywords of a schema for arguments that judge no arguments: these are always an object."""
+    if "type" not in schema:
+        for keyword in schema:
+            kind = _TYPE_OF.get(keyword, "object")
+            if kind != "object":
+                yield Problem(
+                    (keyword,), f"`{keyword}` judges values of type `{kind}`, and the arguments of a call are an object"
+                )
+
+
 def inner_schemas(keyword: str, value: object) -> Iterator[tuple[Steps, object]]:
     """Yield what should be schemas in the value of a keyword, with the steps to them."""
     if keyword in _ONE:
@@ -92,14 +103,14 @@ def inner_schemas(keyword: str, value: object) -> Iterator[tuple[Steps, object]]
 def tightened(schema: Schema, *, strict: bool = True) -> Schema:
     """Return a schema in which every keyword implies the type that it judges, with its keys in one order.
 
-    Under `not` strictness turns round.  `then` has to hold wherever the condition holds by the standard, `else` wherever it
+    Of the remarks only descriptions are kept: refusals say them.  Under `not` strictness turns round.  `then` has to hold wherever the condition holds by the standard, `else` wherever it
     fails by ours.
     """
     if isinstance(schema, bool):
         return schema
     tight: dict[str, Any] = {}
     for keyword, value in sorted(schema.items()):
-        if keyword in _REMARKS or keyword in {"if", "then", "else"}:
+        if (keyword in _REMARKS and keyword != "description") or keyword in {"if", "then", "else"}:
             continue
         if keyword in _ONE:
             tight[keyword] = tightened(value, strict=strict is not (keyword == "not"))
