@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 
 from mcpguard.cli.test import test as command
 from mcpguard.errors import ExitCode
-from mcpguard.proof.boundaries import Boundaries, Boundary
+from mcpguard.proof.boundaries import Boundaries
+from mcpguard.proof.writing import Boundary
 
 if TYPE_CHECKING:
     from pathlib import Path

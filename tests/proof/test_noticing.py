@@ -1,4 +1,4 @@
-"""Checks that a case is found for changes that no case has noticed, and that it tells the two apart."""
+"""Checks that a case is found for changes that no case has noticed, that it tells the two apart, and that no more are added than it takes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mcpguard.proof.boundaries import boundaries_of
 from mcpguard.proof.cases import CasesFile
 from mcpguard.proof.judge import judge
 from mcpguard.proof.mutants import mutants_of
-from mcpguard.proof.noticing import Suggestions
-from mcpguard.proof.survivors import survey
+from mcpguard.proof.noticing import Suggestions, completed
+from mcpguard.proof.survivors import Survey, survey
 
 Json = dict[str, Any]
 
@@ -86,3 +86,56 @@ def test_a_limit_behind_another_of_the_tool_is_used_up_by_others_who_share_it() 
     calls = [(step["tool"], step.get("times", 1), step["expect"]) for step in case[:3]]
     assert calls == [("light", 29, "allow"), ("heavy", 1, "allow"), ("heavy", 1, "deny")]
     assert found.left_out == ()
+
+
+# Completing lists of cases
+
+CAPPED = {
+    "require": [{"conditions": [{"path": "args.to", "op": "in", "value": ["a", "b"]}]}],
+    "rate_limit": "10/minute",
+}
+COMPLETED: dict[str, Json] = {
+    "what is not named is denied": {"tools": {"get": {}, "send": CAPPED, "drop": {"action": "deny"}}},
+    "what is not named is allowed": {
+        "default": "allow",
+        "tools": {"get": {}, "send": CAPPED, "drop_*": {"action": "deny"}},
+    },
+    "categories": {"tools": {"@read": {}, "@destructive": {"action": "require_approval"}}},
+    "resources and prompts": {
+        "resources": {"file:///docs/*": {}},
+        "prompts": {"hello": {"limits": [{"window": "minute", "max": 2}]}},
+    },
+}
+
+
+def surveyed(document: PolicyFile, written: list[Json]) -> Survey:
+    return survey(document, CasesFile.model_validate({"cases": written}).cases)
+
+
+@pytest.mark.parametrize("parts", COMPLETED.values(), ids=COMPLETED)
+def test_what_is_completed_notices_every_change(parts: Json) -> None:
+    document = PolicyFile.model_validate({"version": "1", **parts})
+    written = completed(compile_policy(document), [])
+    assert surveyed(document, []).noticed == 0
+    assert [str(mutant) for mutant in surveyed(document, written).survivors] == []
+
+
+def test_cases_that_are_there_stay_first_and_are_not_repeated() -> None:
+    document = PolicyFile.model_validate({"version": "1", **COMPLETED["what is not named is denied"]})
+    policy = compile_policy(document)
+    whole = completed(policy, [])
+    own = {"tool": "send", "arguments": {"to": "c"}, "expect": "deny", "because": ["/tools/send/require/0"]}
+    assert completed(policy, [own])[0] == own
+    assert completed(policy, whole) == whole
+
+
+def test_every_added_case_notices_something() -> None:
+    document = PolicyFile.model_validate({"version": "1", **COMPLETED["what is not named is denied"]})
+    written = completed(compile_policy(document), [])
+    noticed = surveyed(document, written).noticed
+    redundant = [
+        case
+        for case in written
+        if surveyed(document, [each for each in written if each is not case]).noticed == noticed
+    ]
+    assert len(redundant) < len(written) / 2

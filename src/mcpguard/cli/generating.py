@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mcpguard.inventory.tools import Tool
-    from mcpguard.proof.boundaries import LeftOut
     from mcpguard.proof.judge import Surroundings
+    from mcpguard.proof.writing import LeftOut
     from mcpguard.stores.files import LoadedPolicy
 
 

@@ -113,8 +113,8 @@ def _is_strange(path: str) -> bool:
 
 def _cases(draft: Draft, tools: Sequence[Tool]) -> list[dict[str, Any]]:
     """Give the cases that show what a draft does, and behind them those by which small changes of it are noticed."""
-    from mcpguard.proof.completing import completed
     from mcpguard.proof.judge import Surroundings
+    from mcpguard.proof.noticing import completed
     from mcpguard.proxy.links import resolver
 
     return completed(draft.policy, draft_cases(draft)["cases"], tools, Surroundings(resolver(str(Path.cwd()))))

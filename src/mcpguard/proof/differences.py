@@ -22,10 +22,11 @@ from mcpguard.proof.units import Side, changed_units, described_changes, told_ap
 if TYPE_CHECKING:
     from mcpguard.inventory.tools import Tool
     from mcpguard.policy.evaluate import Policy
-    from mcpguard.proof.boundaries import Boundaries, Choice
+    from mcpguard.proof.boundaries import Boundaries
     from mcpguard.proof.cases import AnyCase, Expectation
     from mcpguard.proof.judge import Outcome, Surroundings
     from mcpguard.proof.units import Change
+    from mcpguard.proof.writing import Choice
 
 Kind: TypeAlias = Literal[
     "newly allowed",

@@ -19,6 +19,7 @@ T = TypeVar("T")
 CATEGORIES: Final = ("read", "write", "execute", "destructive", "financial")
 _STRICTNESS: Final = ("allow", "require_approval", "deny", "hide")
 _MARKS: Final = frozenset("*?\\")
+_MOST_BESIDE: Final = 3
 _FILLS: Final = ("example", "a", "x1", "", "other", "/a")
 
 
@@ -150,6 +151,11 @@ def names_beside(text: str) -> Iterator[str]:
     for near in (f"{name}x", f"x{name}", name[:-1], name[1:], *_without_a_literal(glob), name.swapcase()):
         if near and not glob.means(near):
             yield near
+
+
+def wanted_beside(text: str) -> int:
+    """Say how many names beside a pattern are worth a call: one beside an exact name."""
+    return 1 if read_glob(text).is_exact else _MOST_BESIDE
 
 
 def _without_a_literal(glob: Glob) -> Iterator[str]:

@@ -1,9 +1,9 @@
-"""Finds cases that would notice a small change of a policy which none of its cases has noticed."""
+"""Finds cases that would notice a small change of a policy which none of its cases has noticed, and completes lists of cases by them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pydantic import ValidationError
 
@@ -12,19 +12,23 @@ from mcpguard.policy.compile import compile_policy
 from mcpguard.proof.boundaries import boundaries_of
 from mcpguard.proof.cases import Case, CasesFile, Step
 from mcpguard.proof.judge import NOWHERE, Session, Surroundings, judge
+from mcpguard.proof.survivors import notices, survey
 
 if TYPE_CHECKING:
     from mcpguard.inventory.tools import Tool
     from mcpguard.policy.evaluate import Policy
-    from mcpguard.proof.boundaries import Choice
     from mcpguard.proof.cases import AnyCase
     from mcpguard.proof.judge import Outcome
     from mcpguard.proof.mutants import Mutant
+    from mcpguard.proof.writing import Choice, Written
 
-Written: TypeAlias = "dict[str, Any]"
+Suggest: TypeAlias = Callable[["Mutant"], "Written | None"]
+"""Gives a case that holds for a policy and not for a mutant of it; None if none was found."""
 
 _MOST_SEARCHED: Final = 60
 """For so many changes the boundaries of the changed policy are looked at, too: each takes as long as those of the policy."""
+_MOST_ROUNDS: Final = 3
+"""What cases try, mutants let pass: so more cases make other mutants."""
 
 
 class Suggestions:
@@ -102,6 +106,32 @@ class Suggestions:
         return steps
 
 
+def completed(
+    policy: Policy, cases: Sequence[Written], tools: Sequence[Tool] = (), surroundings: Surroundings = NOWHERE
+) -> list[Written]:
+    """Return the cases, which all hold, and behind them as few more as it takes to notice what can be noticed."""
+    suggestions = Suggestions(policy, tools, surroundings)
+    written = list(cases)
+    read = _read(written)
+    for _ in range(_MOST_ROUNDS):
+        added: list[AnyCase] = []
+        for mutant in survey(policy.document, read, surroundings).survivors:
+            if notices(mutant, added, surroundings):
+                continue
+            suggested = suggestions.for_mutant(mutant)
+            if suggested is not None:
+                written.append(suggested)
+                added += _read([suggested])
+        if not added:
+            break
+        read += added
+    return written
+
+
+def _read(written: Sequence[Written]) -> list[AnyCase]:
+    return list(CasesFile.model_validate({"cases": list(written)}).cases)
+
+
 def _expecting(written: Written, outcome: Outcome) -> Written:
     """Write a call with its outcome as what is expected."""
     told = {key: value for key, value in written.items() if key not in ("name", "because", "expect")}
@@ -112,6 +142,3 @@ def _expecting(written: Written, outcome: Outcome) -> Written:
 def _is_near(rule: str, changed: str) -> bool:
     """Whether one of two pointers points into what the other points at."""
     return f"{changed}/".startswith(f"{rule}/") or f"{rule}/".startswith(f"{changed}/")
-
-
-Suggest: TypeAlias = Callable[["Mutant"], "Written | None"]
