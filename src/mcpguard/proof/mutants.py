@@ -6,8 +6,9 @@ What can be changed in an entry, `changes` knows; here are the names, the defaul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 Section: TypeAlias = Literal["tools", "resources", "prompts"]
 SECTIONS: Final[tuple[Section, ...]] = ("tools", "resources", "prompts")
 _KEYS: Final[Mapping[Section, str]] = {"tools": "tool", "resources": "resource", "prompts": "prompt"}
+_pattern: Final = lru_cache(maxsize=4096)(compile_pattern)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def _everywhere(base: Data, calls: list[Case], resolve: Callable[[str], str | No
     data = _raw(base["all_tools"])
     tried = Tried([call.arguments for call in calls if call.tool], resolve)
     for change in chain(changes_of_rules(data, tried), changes_of_limits(data)):
-        mutant = _changed(base, ("all_tools",), change, lambda case: bool(case.tool))
+        mutant = _changed(base, ("all_tools",), change, _is_of_a_tool)
         if mutant is not None and form_of(change.data) != form_of(data):
             yield mutant
 
@@ -136,8 +138,8 @@ def _goes_without_saying(base: Data, section: Section, name: str) -> bool:
     if name in RISK_CATEGORIES or base.get("default") != "allow" or entry not in ({}, {"action": "allow"}):
         return False
     others = [other for other in base[section] if other != name]
-    own = compile_pattern(name)
-    return not any(other in RISK_CATEGORIES or overlap(own, compile_pattern(other)) for other in others)
+    own = _pattern(name)
+    return not any(other in RISK_CATEGORIES or overlap(own, _pattern(other)) for other in others)
 
 
 def _entry(
@@ -252,31 +254,42 @@ def _by(moved: Mapping[str, str]) -> Callable[[str], str]:
 # Names
 
 
-def _touches(section: Section, names: Iterable[str]) -> Callable[[Case], bool]:
+def _touches(section: Section, names: Sequence[str]) -> Callable[[Case], bool]:
     """Say of a case whether it calls something that one of the names may decide about."""
     key = _KEYS[section]
-    patterns = [compile_pattern(name) for name in names if name not in RISK_CATEGORIES]
-    if len(patterns) < len(list(names)):
-        return lambda case: bool(case.tool)
-    return lambda case: bool(getattr(case, key)) and any(pattern.matches(case.subject) for pattern in patterns)
+    if any(name in RISK_CATEGORIES for name in names):
+        return _is_of_a_tool
+    patterns = [_pattern(name) for name in names]
+    exact = {pattern.prefix for pattern in patterns if pattern.is_exact}
+    globs = [pattern for pattern in patterns if not pattern.is_exact]
+
+    def touches(case: Case) -> bool:
+        subject = getattr(case, key)
+        return bool(subject) and (subject in exact or any(pattern.matches(subject) for pattern in globs))
+
+    return touches
+
+
+def _is_of_a_tool(case: Case) -> bool:
+    return bool(case.tool)
 
 
 def _touches_place(steps: Steps) -> Callable[[Case], bool]:
     if steps[0] == "all_tools":
-        return lambda case: bool(case.tool)
+        return _is_of_a_tool
     return _touches(str(steps[0]), [str(steps[1])])  # type: ignore[arg-type]
 
 
-def _means_any(name: str, subjects: Iterable[str]) -> bool:
-    pattern = compile_pattern(name)
-    return any(pattern.matches(subject) for subject in subjects)
+def _means_any(name: str, subjects: Set[str]) -> bool:
+    pattern = _pattern(name)
+    return pattern.prefix in subjects if pattern.is_exact else any(pattern.matches(subject) for subject in subjects)
 
 
 def _wider(name: str) -> str | None:
     """Give a glob that means more: without the character before its first `*`, or with `*` for its first `?`; None if there is none."""
     if name in RISK_CATEGORIES:
         return None
-    pattern = compile_pattern(name)
+    pattern = _pattern(name)
     if pattern.is_exact:
         return None
     wild = next(at for at, character in enumerate(name) if character in "*?" and not _is_escaped(name, at))
@@ -294,7 +307,7 @@ def _is_escaped(name: str, at: int) -> bool:
 
 def _direction(base: Data, other: Data, section: Section, *names: str) -> Direction:
     """Say what a change of names can do, as far as the comparison of policies knows: by the entries that share names with them."""
-    patterns = [compile_pattern(name) for name in names if name not in RISK_CATEGORIES]
+    patterns = [_pattern(name) for name in names if name not in RISK_CATEGORIES]
 
     def small(data: Data) -> PolicyFile:
         kept = {key: entry for key, entry in data[section].items() if key in names or _shares(key, patterns)}
@@ -312,7 +325,7 @@ def _shares(name: str, patterns: list[Pattern]) -> bool:
     """Whether an entry may decide together with those of the patterns; a category, which has none, shares with all."""
     if name in RISK_CATEGORIES or not patterns:
         return True
-    own = compile_pattern(name)
+    own = _pattern(name)
     if own.is_exact:
         return any(pattern.matches(own.prefix) for pattern in patterns)
     return any(own.matches(each.prefix) if each.is_exact else overlap(own, each) for each in patterns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pydantic import ValidationError
@@ -38,7 +39,6 @@ class Suggestions:
         self._policy = policy
         self._tools = tools
         self._surroundings = surroundings
-        self._own: list[tuple[Written, AnyCase]] | None = None
         self._searched = 0
 
     def for_mutant(self, mutant: Mutant) -> Written | None:
@@ -47,10 +47,7 @@ class Suggestions:
             changed = compile_policy(mutant.document())
         except (ValidationError, PolicyError):
             return None
-        if self._own is None:
-            self._own = list(self._holding(lambda _: True, self._policy))
-        known = sorted(self._own, key=lambda each: "sequence" in each[0])
-        for written, case in known:
+        for written, case in self._own:
             if self._touched(mutant, case) and not self._holds(changed, case, mutant):
                 return written
         self._searched += 1
@@ -60,6 +57,11 @@ class Suggestions:
             if not self._holds(changed, case, mutant):
                 return written
         return None
+
+    @cached_property
+    def _own(self) -> list[tuple[Written, AnyCase]]:
+        """The cases of the boundaries of the policy itself: sequences, which are longer to read, behind all others."""
+        return sorted(self._holding(lambda _: True, self._policy), key=lambda each: "sequence" in each[0])
 
     def _holding(self, about: Choice, policy: Policy) -> Iterator[tuple[Written, AnyCase]]:
         """Yield cases of the boundaries of `policy`, with what the policy itself makes of them as what is expected."""

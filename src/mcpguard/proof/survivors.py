@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
@@ -42,30 +44,42 @@ def survey(policy: PolicyFile, cases: Sequence[AnyCase], surroundings: Surroundi
     """Judge the cases, which all hold, by every mutant of a policy until one does not hold."""
     total, skipped = 0, 0
     survivors: list[Mutant] = []
-    for mutant in mutants_of(policy, cases, surroundings.resolve):
-        noticed = notices(mutant, cases, surroundings)
-        if noticed is None:
-            skipped += 1
-            continue
-        total += 1
-        if not noticed:
-            survivors.append(mutant)
+    # Those of one entry come one after the other, and touch the same cases.
+    for _, mutants in groupby(mutants_of(policy, cases, surroundings.resolve), attrgetter("touches")):
+        touched: list[AnyCase] | None = None
+        for mutant in mutants:
+            touched = _touched(mutant, cases) if touched is None else touched
+            noticed = _notice(mutant, touched, surroundings)
+            if noticed is None:
+                skipped += 1
+                continue
+            total += 1
+            if not noticed:
+                survivors.append(mutant)
     survivors.sort(key=lambda mutant: _ORDER.index(mutant.direction))
     return Survey(total, skipped, tuple(survivors))
 
 
 def notices(mutant: Mutant, cases: Sequence[AnyCase], surroundings: Surroundings = NOWHERE) -> bool | None:
     """Whether a case does not hold any more; None if the mutant is no policy."""
-    touched = [case for case in cases if any(map(mutant.touches, _calls(case)))]
-    # Those that name the rule know most about it.
-    touched.sort(
-        key=lambda case: not any(rule.startswith(mutant.rule) for call in _calls(case) for rule in call.because)
-    )
+    return _notice(mutant, _touched(mutant, cases), surroundings)
+
+
+def _touched(mutant: Mutant, cases: Sequence[AnyCase]) -> list[AnyCase]:
+    return [case for case in cases if any(map(mutant.touches, _calls(case)))]
+
+
+def _notice(mutant: Mutant, touched: Sequence[AnyCase], surroundings: Surroundings) -> bool | None:
     try:
         policy = compile_policy(mutant.document([call for case in touched for call in _calls(case)]))
     except (ValidationError, PolicyError):
         return None
-    return any(not judge(policy, case, surroundings, mutant.place_of).holds for case in touched)
+    # Those that name the rule know most about it.
+    likely_first = sorted(
+        touched,
+        key=lambda case: not any(rule.startswith(mutant.rule) for call in _calls(case) for rule in call.because),
+    )
+    return any(not judge(policy, case, surroundings, mutant.place_of).holds for case in likely_first)
 
 
 def _calls(case: AnyCase) -> Sequence[Case]:
