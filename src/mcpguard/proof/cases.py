@@ -145,6 +145,11 @@ def _tag(value: object) -> str:
 AnyCase: TypeAlias = Case | Sequence
 
 
+def calls_of(case: AnyCase) -> tuple[Case, ...]:
+    """Give the calls of a case: one, or the steps of a sequence."""
+    return (case,) if isinstance(case, Case) else case.sequence
+
+
 class CasesFile(Part):
     """The cases of a policy."""
 
@@ -205,8 +210,8 @@ def reasons_of(policy: PolicyFile) -> Iterator[str]:
 def _unknown_rules(cases: tuple[AnyCase, ...], known: tuple[str, ...]) -> Iterator[Finding]:
     there = frozenset(known)
     for number, case in enumerate(cases):
-        inner = [(case, ())] if isinstance(case, Case) else [(s, ("sequence", i)) for i, s in enumerate(case.sequence)]
-        for each, steps in inner:
+        for step, each in enumerate(calls_of(case)):
+            steps = () if isinstance(case, Case) else ("sequence", step)
             for index, rule in enumerate(each.because):
                 if rule not in there:
                     yield Finding(_unknown(rule, known), pointer("cases", number, *steps, "because", index))

@@ -18,7 +18,7 @@ from mcpguard.policy.entries import pointer
 from mcpguard.policy.match import compile_pattern, overlap
 from mcpguard.policy.model import RISK_CATEGORIES, PolicyFile
 from mcpguard.policy.paths import ABSENT
-from mcpguard.proof.cases import Case
+from mcpguard.proof.cases import calls_of
 from mcpguard.proof.changes import (
     Change,
     Tried,
@@ -31,7 +31,7 @@ from mcpguard.proof.changes import (
 
 if TYPE_CHECKING:
     from mcpguard.policy.match import Pattern
-    from mcpguard.proof.cases import AnyCase
+    from mcpguard.proof.cases import AnyCase, Case
     from mcpguard.proof.changes import Data, Direction, Shared, Steps
 
 Section: TypeAlias = Literal["tools", "resources", "prompts"]
@@ -58,6 +58,10 @@ class Mutant:
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.change}"
+
+    def concerns(self, case: AnyCase) -> bool:
+        """Whether a call of a case may be judged in another way."""
+        return any(map(self.touches, calls_of(case)))
 
     def document(self, cases: Iterable[Case] | None = None) -> PolicyFile:
         """Give the policy; with `cases`, only the part of it that can decide about these.
@@ -87,7 +91,7 @@ def mutants_of(
 
     The arguments of the cases are what sets are made wider by.  What surely means the same is left out.
     """
-    calls = [call for case in cases for call in ([case] if isinstance(case, Case) else case.sequence)]
+    calls = [call for case in cases for call in calls_of(case)]
     base = {field.alias or name: getattr(policy, name) for name, field in PolicyFile.model_fields.items()}
     base = {key: value for key, value in base.items() if key not in {"$schema", "$comment"} and value is not None}
     if "description" in base:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from mcpguard.errors import PolicyError
 from mcpguard.policy.compile import compile_policy
 from mcpguard.proof.boundaries import boundaries_of
-from mcpguard.proof.cases import Case, CasesFile, Step
+from mcpguard.proof.cases import Case, CasesFile, Step, calls_of
 from mcpguard.proof.judge import NOWHERE, Session, Surroundings, judge
 from mcpguard.proof.survivors import notices, survey
 
@@ -43,15 +43,17 @@ class Suggestions:
 
     def for_mutant(self, mutant: Mutant) -> Written | None:
         """Give a case, as a cases file has it, that holds for the policy and not for the mutant; None if none was found."""
+        concerned = [(written, case) for written, case in self._own if mutant.concerns(case)]
         try:
+            part = compile_policy(mutant.document([call for _, case in concerned for call in calls_of(case)]))
+            for written, case in concerned:
+                if not self._holds(part, case, mutant):
+                    return written
+            self._searched += 1
+            if self._searched > _MOST_SEARCHED:
+                return None
             changed = compile_policy(mutant.document())
         except (ValidationError, PolicyError):
-            return None
-        for written, case in self._own:
-            if self._touched(mutant, case) and not self._holds(changed, case, mutant):
-                return written
-        self._searched += 1
-        if self._searched > _MOST_SEARCHED:
             return None
         for written, case in self._holding(lambda rule: _is_near(mutant.place_of(rule), mutant.rule), changed):
             if not self._holds(changed, case, mutant):
@@ -66,21 +68,20 @@ class Suggestions:
     def _holding(self, about: Choice, policy: Policy) -> Iterator[tuple[Written, AnyCase]]:
         """Yield cases of the boundaries of `policy`, with what the policy itself makes of them as what is expected."""
         for written in boundaries_of(policy.document, self._tools, about=about).cases:
-            for told in (written, self._retold(written)):
-                (case,) = CasesFile.model_validate({"cases": [told]}).cases
-                if judge(self._policy, case, self._surroundings).holds:
-                    yield told, case
-                    break
+            (case,) = _read([written])
+            if judge(self._policy, case, self._surroundings).holds:
+                yield written, case
+                continue
+            retold = self._retold(written, case)
+            (case,) = _read([retold])
+            if judge(self._policy, case, self._surroundings).holds:
+                yield retold, case
 
     def _holds(self, changed: Policy, case: AnyCase, mutant: Mutant) -> bool:
         return judge(changed, case, self._surroundings, mutant.place_of).holds
 
-    def _touched(self, mutant: Mutant, case: AnyCase) -> bool:
-        return any(map(mutant.touches, (case,) if isinstance(case, Case) else case.sequence))
-
-    def _retold(self, written: Written) -> Written:
+    def _retold(self, written: Written, case: AnyCase) -> Written:
         """Write a case with what the policy makes of it."""
-        (case,) = CasesFile.model_validate({"cases": [written]}).cases
         session = Session(self._policy, self._surroundings)
         if isinstance(case, Case):
             outcome, _ = session.call(case)

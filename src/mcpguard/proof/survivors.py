@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from mcpguard.errors import PolicyError
 from mcpguard.policy.compile import compile_policy
-from mcpguard.proof.cases import Case
+from mcpguard.proof.cases import calls_of
 from mcpguard.proof.judge import NOWHERE, Surroundings, judge
 from mcpguard.proof.mutants import Mutant, mutants_of
 
@@ -48,7 +48,7 @@ def survey(policy: PolicyFile, cases: Sequence[AnyCase], surroundings: Surroundi
     for _, mutants in groupby(mutants_of(policy, cases, surroundings.resolve), attrgetter("touches")):
         touched: list[AnyCase] | None = None
         for mutant in mutants:
-            touched = _touched(mutant, cases) if touched is None else touched
+            touched = [case for case in cases if mutant.concerns(case)] if touched is None else touched
             noticed = _notice(mutant, touched, surroundings)
             if noticed is None:
                 skipped += 1
@@ -62,25 +62,17 @@ def survey(policy: PolicyFile, cases: Sequence[AnyCase], surroundings: Surroundi
 
 def notices(mutant: Mutant, cases: Sequence[AnyCase], surroundings: Surroundings = NOWHERE) -> bool | None:
     """Whether a case does not hold any more; None if the mutant is no policy."""
-    return _notice(mutant, _touched(mutant, cases), surroundings)
-
-
-def _touched(mutant: Mutant, cases: Sequence[AnyCase]) -> list[AnyCase]:
-    return [case for case in cases if any(map(mutant.touches, _calls(case)))]
+    return _notice(mutant, [case for case in cases if mutant.concerns(case)], surroundings)
 
 
 def _notice(mutant: Mutant, touched: Sequence[AnyCase], surroundings: Surroundings) -> bool | None:
     try:
-        policy = compile_policy(mutant.document([call for case in touched for call in _calls(case)]))
+        policy = compile_policy(mutant.document([call for case in touched for call in calls_of(case)]))
     except (ValidationError, PolicyError):
         return None
     # Those that name the rule know most about it.
     likely_first = sorted(
         touched,
-        key=lambda case: not any(rule.startswith(mutant.rule) for call in _calls(case) for rule in call.because),
+        key=lambda case: not any(rule.startswith(mutant.rule) for call in calls_of(case) for rule in call.because),
     )
     return any(not judge(policy, case, surroundings, mutant.place_of).holds for case in likely_first)
-
-
-def _calls(case: AnyCase) -> Sequence[Case]:
-    return (case,) if isinstance(case, Case) else case.sequence
