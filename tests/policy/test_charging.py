@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from mcpguard.errors import PolicyError
+from mcpguard.policy.charging import used_up
 from mcpguard.policy.compile import compile_policy
 from mcpguard.policy.decision import Charge, Decision, ToolCall
 from mcpguard.policy.evaluate import evaluate
@@ -151,3 +152,16 @@ def test_what_a_limit_cannot_be_charged_by_does_not_load(changes: Json, key: str
         compiled({"tools": {"a": {"limits": [limit(**changes)]}}})
     (error,) = raised.value.errors()
     assert error["loc"] == ("tools", "a", "limits", 0, key)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({}, "counter c allows 3 per 90 seconds"),
+        ({"never": True}, "counter c allows 3 per 90 seconds, so it never passes"),
+        ({"full": True}, "counter c has as many different keys as it can hold"),
+    ],
+    ids=["for now", "for ever", "no room for another key"],
+)
+def test_a_limit_that_is_used_up_is_named_with_what_it_allows(how: dict[str, bool], said: str) -> None:
+    assert used_up(Charge("c", "/tools/t/limits/0", 90, 3, "session"), **how) == said

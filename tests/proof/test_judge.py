@@ -132,7 +132,7 @@ def test_what_is_refused_is_not_charged() -> None:
     )
     assert found.holds
     never = sequence(limited, {"arguments": {"n": 10}, "expect": "allow"}).outcomes[0].reasons[0]
-    assert never.message.endswith("allows 9 per minute, so this call never passes")
+    assert never.message.endswith("allows 9 per minute, so it never passes")
 
 
 def test_what_is_approved_is_charged_and_what_does_not_fit_is_not_asked_about() -> None:

@@ -1,4 +1,4 @@
-"""Says what a call owes to the limits that it meets: on which counter, how much, and under which key.
+"""Says what a call owes to the limits that it meets: on which counter, how much, and under which key; and how it is said that one is used up.
 
 Counts nothing itself.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from mcpguard.policy.canonical import canonical
 from mcpguard.policy.decision import Charge, Reason
 from mcpguard.policy.model import Limit, PlainLimit, RateLimit
+from mcpguard.policy.notation import window_words
 from mcpguard.policy.paths import ABSENT, BLOCKED, Found, Path, parse_path
 from mcpguard.policy.values import folded, is_number, shown
 
@@ -108,6 +109,16 @@ def merged(charges: Iterable[Charge]) -> tuple[Charge, ...]:
             amount = max(charge.amount, known.amount)
             joined[place] = strict if strict.amount == amount else replace(strict, amount=amount)
     return tuple(joined.values())
+
+
+def used_up(charge: Charge, *, full: bool = False, never: bool = False) -> str:
+    """Say that a limit does not take a charge, for whoever is refused; it is no whole sentence, and ends without a stop.
+
+    `full`: the counter takes no more keys.  `never`: waiting does not help.
+    """
+    allows = f"allows {charge.max} per {window_words(charge.window_s)}"
+    said = f"counter {charge.counter} {'has as many different keys as it can hold' if full else allows}"
+    return f"{said}, so it never passes" if never else said
 
 
 def folded_key_of(found: Found) -> str | None:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from mcpguard.policy.charging import used_up
 from mcpguard.policy.decision import Decision, Reason, unresolvable
 from mcpguard.policy.evaluate import evaluate
-from mcpguard.policy.notation import window_words
-from mcpguard.proof.cases import Sequence, Step
+from mcpguard.proof.cases import Step, calls_of
 from mcpguard.stores.counters import Exhausted, MemoryCounters
 
 if TYPE_CHECKING:
@@ -73,10 +73,9 @@ def judge(
     `place_of` gives the pointer under which a case knows a rule of the policy.
     """
     session = Session(policy, surroundings)
-    steps = case.sequence if isinstance(case, Sequence) else (case,)
     outcomes: list[Outcome] = []
     calls = 0
-    for step in steps:
+    for step in calls_of(case):
         times, after_ns = (step.times, step.after) if isinstance(step, Step) else (1, 0)
         session.wait(after_ns)
         outcome, made = session.call(step, times, place_of)
@@ -130,16 +129,11 @@ class Session:
         if self._counters is None:
             self._counters = MemoryCounters()
         outcome = self._counters.charge(charges, START_NS + self._passed_ns, START_NS + self._passed_ns)
-        return _used_up(outcome) if isinstance(outcome, Exhausted) else None
+        if not isinstance(outcome, Exhausted):
+            return None
+        said = used_up(outcome.charge, full=outcome.full, never=outcome.retry_after_ns is None)
+        return Reason("rate_limited", outcome.charge.rule, said)
 
 
 def _effect_of(decision: Decision) -> Expectation:
     return "approve" if decision.awaits_approval else decision.effect
-
-
-def _used_up(outcome: Exhausted) -> Reason:
-    charge = outcome.charge
-    said = f"counter {charge.counter} allows {charge.max} per {window_words(charge.window_s)}"
-    if outcome.retry_after_ns is None:
-        said += ", so this call never passes"
-    return Reason("rate_limited", charge.rule, said)

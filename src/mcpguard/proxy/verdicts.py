@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mcpguard.policy.charging import used_up
 from mcpguard.policy.decision import Verdict
-from mcpguard.policy.notation import window_words
 from mcpguard.protocol.wire import printable
 
 if TYPE_CHECKING:
@@ -48,22 +48,17 @@ def not_approved(subject: str, rule: str, refusal: Refused) -> Verdict:
 
 def exhausted(subject: str, outcome: Exhausted) -> Verdict:
     """A limit is used up."""
-    charge = outcome.charge
-    limit = f"counter {charge.counter} allows {charge.max} per {window_words(charge.window_s)}"
-    if outcome.full:
-        limit = f"counter {charge.counter} has as many different keys as it can hold"
-    if outcome.retry_after_ns is None:
-        text = f"mcpguard: {_name(subject)} rate limited: {limit}, so it never passes. Do not retry."
-        wait_ms = None
+    wait_ns = outcome.retry_after_ns
+    limit = used_up(outcome.charge, full=outcome.full, never=wait_ns is None)
+    if wait_ns is None:
+        advice, wait_ms = "Do not retry", None
     else:
-        wait_ms = -(-outcome.retry_after_ns // _NS_PER_MS)
-        seconds = max(1, -(-outcome.retry_after_ns // _NS_PER_S))
-        text = f"mcpguard: {_name(subject)} rate limited: {limit}. Try again in {seconds} s."
+        advice, wait_ms = f"Try again in {max(1, -(-wait_ns // _NS_PER_S))} s", -(-wait_ns // _NS_PER_MS)
     return Verdict(
         admitted=False,
         code="rate_limited",
-        text=text,
-        rule=charge.rule,
+        text=f"mcpguard: {_name(subject)} rate limited: {limit}. {advice}.",
+        rule=outcome.charge.rule,
         retry_after_ms=wait_ms,
         remaining=outcome.remaining,
     )
