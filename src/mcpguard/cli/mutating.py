@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mcpguard.proof.changes import Direction
     from mcpguard.proof.noticing import Suggest
+    from mcpguard.proof.other_values import Direction
     from mcpguard.proof.survivors import Survey
 
 _DIRECTIONS: Final[dict[Direction, str]] = {

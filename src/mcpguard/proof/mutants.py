@@ -21,18 +21,19 @@ from mcpguard.policy.paths import ABSENT
 from mcpguard.proof.cases import calls_of
 from mcpguard.proof.changes import (
     Change,
-    Tried,
     changes_of_action,
     changes_of_arguments,
     changes_of_limits,
     changes_of_rules,
     form_of,
 )
+from mcpguard.proof.other_values import Tried
 
 if TYPE_CHECKING:
     from mcpguard.policy.match import Pattern
     from mcpguard.proof.cases import AnyCase, Case
-    from mcpguard.proof.changes import Data, Direction, Shared, Steps
+    from mcpguard.proof.changes import Shared
+    from mcpguard.proof.other_values import Data, Direction, Steps
 
 Section: TypeAlias = Literal["tools", "resources", "prompts"]
 SECTIONS: Final[tuple[Section, ...]] = ("tools", "resources", "prompts")
