@@ -162,6 +162,19 @@ KINDS: Final[dict[str, tuple[PolicyFile, str, Json, Json]]] = {
         allow(a=Decimal("0.5")),
         allow(a=Decimal("0.49")),
     ),
+    "one less in the last of many digits": (
+        rule("require", "lte", Decimal("0.1234567890123456789012345678901234567")),
+        '/tools/t/require/0/conditions/0: "lte" 1234567890123456789012345678901234566e-37 instead of '
+        "1234567890123456789012345678901234567e-37",
+        allow(a=Decimal("0.1234567890123456789012345678901234567")),
+        allow(a=Decimal("0.1234567890123456789012345678901234566")),
+    ),
+    "one more of the smallest that can be written": (
+        rule("deny_if", "gt", Decimal("1E-99999999")),
+        '/tools/t/deny_if/0/conditions/0: "gt" 2e-99999999 instead of 1e-99999999',
+        deny(a=Decimal("2E-99999999")),
+        deny(a=Decimal("3E-99999999")),
+    ),
     "a stranger": (
         IN,
         '/tools/t/require/0/conditions/0: "in" ["usd","eur"] with "gbp" and "yen"',

@@ -94,12 +94,17 @@ def wider_patterns(pattern: str) -> Iterator[tuple[str, str]]:
         yield "with every dot for any character", unescaped
 
 
-def numbers_beside(number: Any) -> Iterator[tuple[bool, Any]]:  # noqa: ANN401 - a number of JSON
+def numbers_beside(number: int | Decimal) -> Iterator[tuple[bool, int | Decimal]]:
     """Yield the next larger and the next smaller number, in its last digit, and whether it is the larger."""
-    exponent = number.as_tuple().exponent if isinstance(number, Decimal) else 0
-    unit = Decimal(1).scaleb(exponent) if isinstance(exponent, int) and exponent < 0 else 1
-    yield True, number + unit
-    yield False, number - unit
+    sign, digits, exponent = Decimal(number).as_tuple()
+    if not isinstance(exponent, int) or exponent >= 0:
+        yield True, int(number) + 1
+        yield False, int(number) - 1
+        return
+    # Not by adding: that rounds to the digits of a context, and knows no numbers as small as can be written.
+    count = int("".join(map(str, digits))) * (-1 if sign else 1)
+    yield True, Decimal(f"{count + 1}E{exponent}")
+    yield False, Decimal(f"{count - 1}E{exponent}")
 
 
 def each_left_out(members: list[Any]) -> Iterator[tuple[list[Any], Any]]:
