@@ -1,4 +1,4 @@
-"""Gives what reports for people are written on, and counts things in words.
+"""Gives what reports for people are written on, says what is no part of a report on stderr, and counts things in words.
 
 Knows of no report what it says.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
+
+import click
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +29,11 @@ def report_console(*, columns: tuple[int, int] | None = None, theme: Theme | Non
         fewest, most = columns
         console.width = min(max(console.width, fewest), most)
     return console
+
+
+def tell(message: str) -> None:
+    """Say something on stderr; a message is one line, printable, without a name before it."""
+    click.echo(f"mcpguard: {message}", err=True)
 
 
 def counted(count: int, noun: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import jiter
 
-from mcpguard.cli.console import counted
+from mcpguard.cli.console import counted, tell
 from mcpguard.cli.json_lines import json_lines
 from mcpguard.cli.saving import check_places, save_all
 from mcpguard.errors import ExitCode
@@ -47,10 +47,10 @@ def generate(
         click.echo(text, nl=False)
     else:
         save_all({output: text}, force=force)
-        _tell(f"wrote {printable(str(output))}: {counted(len(found.cases), 'case')} at the boundaries of the rules")
+        tell(f"wrote {printable(str(output))}: {counted(len(found.cases), 'case')} at the boundaries of the rules")
     _tell_left_out(loaded.path, found.left_out)
     for line in wrong:
-        _tell(f"not judged as the rules read: {line}")
+        tell(f"not judged as the rules read: {line}")
     return ExitCode.FINDINGS if wrong else ExitCode.OK
 
 
@@ -72,7 +72,3 @@ def _tell_left_out(path: Path, left_out: Sequence[LeftOut]) -> None:
         place = places.get(each.rule)
         where = f"{path}:{place.line}:{place.column}" if place else str(path)
         click.echo(printable(f"{where}: {each.rule}: {each.why}"), err=True)
-
-
-def _tell(message: str) -> None:
-    click.echo(f"mcpguard: {message}", err=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import click
 
 from mcpguard.cli.classify import summary
-from mcpguard.cli.console import counted
+from mcpguard.cli.console import counted, tell
 from mcpguard.cli.json_lines import json_lines
 from mcpguard.cli.saving import check_places, save_all
 from mcpguard.cli.tool_lists import read_tools
@@ -84,10 +84,10 @@ def init(
         written = _cases(draft, tools)
         save_all({cases: json_lines({"cases": written}) + "\n", output: text}, force=force)
         count = counted(len(written), "case")
-        _tell(
+        tell(
             f"wrote {printable(str(output))}: {'an' if posture == 'open' else 'a'} {posture} draft for {summary(each.risk.category for each in draft.tools)}"
         )
-        _tell(f"wrote {printable(str(cases))}: {count} of what it lets pass and what it stops")
+        tell(f"wrote {printable(str(cases))}: {count} of what it lets pass and what it stops")
         _tell_owns(draft, output)
 
 
@@ -123,10 +123,10 @@ def _cases(draft: Draft, tools: Sequence[Tool]) -> list[dict[str, Any]]:
 def _asked(command: tuple[str, ...]) -> tuple[tuple[Tool, ...], Offered]:
     from mcpguard.proxy.probe import ask_for_all
 
-    _tell(f"starting {printable(command[0])}")
-    offer = ask_for_all(command, _TIMEOUT_S, _tell)
+    tell(f"starting {printable(command[0])}")
+    offer = ask_for_all(command, _TIMEOUT_S, tell)
     for missing in offer.unanswered:
-        _tell(missing)
+        tell(missing)
     resources, templates = tuple(uri for uri, _ in offer.resources), tuple(uri for uri, _ in offer.templates)
     return offer.tools, Offered(resources, templates, offer.prompts)
 
@@ -139,7 +139,7 @@ def _tell_owns(draft: Draft, path: Path | None) -> None:
     for own in draft.owns:
         by_rule.setdefault(own.rule, []).append(own.what)
     places = {} if path is None else positions_in(path, by_rule)
-    _tell("look at these before you use it, and put your own values in:")
+    tell("look at these before you use it, and put your own values in:")
     for rule, whats in [*by_rule.items()][:_MOST_SHOWN]:
         place = places.get(rule)
         where = rule if place is None or path is None else f"{path}:{place.line}:{place.column}"
@@ -148,8 +148,4 @@ def _tell_owns(draft: Draft, path: Path | None) -> None:
     if more > 0:
         click.echo(f"  and {more} more; each says so in its `$comment`", err=True)
     if any(DIRECTORY in str(each.entry) for each in draft.tools):
-        _tell(f"{DIRECTORY} is no directory: until you name yours, no file can be reached")
-
-
-def _tell(message: str) -> None:
-    click.echo(f"mcpguard: {message}", err=True)
+        tell(f"{DIRECTORY} is no directory: until you name yours, no file can be reached")

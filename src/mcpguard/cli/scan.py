@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mcpguard.cli.classify import new_console, print_risks, print_table, risk_as_json
-from mcpguard.cli.console import counted
+from mcpguard.cli.console import counted, tell
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.check import category_of
 from mcpguard.inventory.risk import classify
@@ -76,21 +76,17 @@ def scan(
         raise click.UsageError(f"--save: there is no directory {printable(str(save.absolute().parent))}.")
     from mcpguard.proxy.probe import ask_for_all
 
-    _tell(f"starting {printable(command[0])}")
-    offer = ask_for_all(command, timeout_s, _tell)
+    tell(f"starting {printable(command[0])}")
+    offer = ask_for_all(command, timeout_s, tell)
     for missing in offer.unanswered:
-        _tell(missing)
+        tell(missing)
     if save is not None:
         _save(save, offer)
-        _tell(f"wrote {counted(len(offer.tools), 'tool')} to {printable(str(save))}")
+        tell(f"wrote {counted(len(offer.tools), 'tool')} to {printable(str(save))}")
     if as_json:
         click.echo(json.dumps(_as_json(offer, loaded), indent=2))
     else:
         _print(offer, loaded)
-
-
-def _tell(message: str) -> None:
-    click.echo(f"mcpguard: {message}", err=True)
 
 
 def _loaded(path: Path) -> LoadedPolicy:

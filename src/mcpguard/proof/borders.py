@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mcpguard.policy.examples import examples_of
 from mcpguard.policy.paths import ABSENT as NO_VALUE
 from mcpguard.proof.patterns import texts_beside, texts_for
-from mcpguard.proof.reading import ABSENT, is_number, sibling_of
-from mcpguard.proof.shapes import kinds_of
+from mcpguard.proof.reading import ABSENT, is_number, sibling_of, texts_in
+from mcpguard.proof.shapes import kinds_of, referred
 
 if TYPE_CHECKING:
     from mcpguard.proof.reading import Step
@@ -26,6 +26,7 @@ _MOST_TEXTS: Final = 12
 _LONGEST: Final = 2000
 _DEEPEST: Final = 6
 _LARGEST: Final = 10**300
+_LENGTHS: Final = frozenset(("minLength", "maxLength", "minItems", "maxItems"))
 _EXAMPLES: Final[Mapping[str, object]] = {
     "string": "example",
     "integer": 1,
@@ -76,15 +77,11 @@ def _values(op: str, value: object, hints: Hints) -> list[object]:
         case "exists":
             return [hints.example, None]
         case "under" | "not_under":
-            return [path for directory in _texts(value) for path in _paths(directory)]
+            return [path for directory in texts_in(value) for path in _paths(directory)]
         case "host_in" | "not_host_in":
-            return [f"https://{host}/" for each in _texts(value) for host in _hosts(each)]
+            return [f"https://{host}/" for each in texts_in(value) for host in _hosts(each)]
         case _:
             return []
-
-
-def _texts(value: object) -> list[str]:
-    return [value] if isinstance(value, str) else list(map(str, value)) if isinstance(value, (list, tuple)) else []
 
 
 def _near(value: object) -> list[object]:
@@ -161,7 +158,7 @@ def places_in(
 ) -> Iterator[tuple[tuple[Step, ...], Mapping[str, Any]]]:
     """Yield every place of the arguments that a schema says something about, and the schema that stands there."""
     if isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str) and depth <= _DEEPEST:
-        schema = _referred(schema["$ref"], root)
+        schema = referred(schema["$ref"], root)
     if not isinstance(schema, Mapping) or depth > _DEEPEST:
         return
     yield (), schema
@@ -238,16 +235,3 @@ def _one(schema: object, root: Mapping[str, Any], depth: int) -> object:
     if not isinstance(schema, Mapping):
         return "example"
     return (_built(schema, root, depth + 1) or examples_for(schema, root))[0]
-
-
-_LENGTHS: Final = frozenset(("minLength", "maxLength", "minItems", "maxItems"))
-
-
-def _referred(reference: str, root: Mapping[str, Any]) -> object:
-    target: Any = root
-    for step in reference[1:].split("/")[1:]:
-        key = step.replace("~1", "/").replace("~0", "~")
-        if not isinstance(target, Mapping) or key not in target:
-            return None
-        target = target[key]
-    return target

@@ -97,7 +97,7 @@ class Case(Part):
         return self.tool or self.resource or self.prompt
 
     def call(self, resolve: Callable[[str], str | None], categories: Mapping[str, Category]) -> Call:
-        """Give the call; `categories` are those of tools of which the case says none."""
+        """Give the call; `resolve` says where paths lead, and `categories` are those of tools of which the case says none."""
         if self.resource:
             return ResourceUse(self.resource)
         if self.prompt:

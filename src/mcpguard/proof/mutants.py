@@ -46,7 +46,8 @@ class Mutant:
     """A policy that differs from another in one thing.
 
     `rule` points at it in the other, and `change` says in words what is different.  Only calls that `touches` can be judged in
-    another way, and if `names_differ`, the names of the whole policy have to go together again.  `place_of` gives the pointer in the other policy of what stands at one in this one.
+    another way, and if `names_differ`, the names of the whole policy have to go together again.  `place_of` gives the pointer in
+    the other policy of what stands at one in this one.
     """
 
     rule: str
@@ -211,6 +212,7 @@ def _limits_of(base: Data, shared: Shared) -> Iterator[Steps]:
 
 
 def _put_limit(base: Data, steps: Steps, shared: Shared) -> Data:
+    """Give the policy in which the limit at `steps` has what its counter shares."""
     place, index = steps[:-2], steps[-1]
     holder = _part(base, place)
     data = holder if isinstance(holder, dict) else _raw(holder)
@@ -223,6 +225,7 @@ def _put_limit(base: Data, steps: Steps, shared: Shared) -> Data:
 
 
 def _part(base: Data, place: Steps) -> Any:  # noqa: ANN401 - any part of a policy
+    """Give `all_tools`, or the entry of a section; as data where it is changed, else as the model holds it."""
     section = base[str(place[0])]
     return section if len(place) == 1 else section[place[1]]
 
@@ -239,6 +242,7 @@ def _raw(part: Any) -> Data:  # noqa: ANN401 - any part of a policy
 
 
 def _lists(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Turn tuples, which models hold, into lists."""
     match value:
         case dict():
             return {key: _lists(item) for key, item in value.items()}
@@ -249,6 +253,7 @@ def _lists(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def _is_raw(entry: object) -> bool:
+    """Whether an entry is data, as only changed ones are."""
     return isinstance(entry, dict)
 
 

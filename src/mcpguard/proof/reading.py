@@ -140,9 +140,9 @@ def says(op: str, value: object, found: object) -> Said:
         case "contains":
             return _contains(found, value)
         case "under":
-            return _under(found, _texts(value)) if isinstance(found, str) else "unsure"
+            return _under(found, texts_in(value)) if isinstance(found, str) else "unsure"
         case "host_in":
-            return _host_in(found, _texts(value)) if isinstance(found, str) else "unsure"
+            return _host_in(found, texts_in(value)) if isinstance(found, str) else "unsure"
         case _:
             return None
 
@@ -236,7 +236,8 @@ def _contains(found: object, value: object) -> Said:
     return "unsure"
 
 
-def _texts(value: object) -> list[str]:
+def texts_in(value: object) -> list[str]:
+    """List the texts of a condition that takes one or several: directories, or hosts."""
     return [value] if isinstance(value, str) else list(map(str, value)) if isinstance(value, (list, tuple)) else []
 
 

@@ -73,6 +73,7 @@ class Search:
 
     def border(self, condition: Condition) -> list[object]:
         """List the values at the border of a condition."""
+        # By identity: what a condition holds cannot be a key, and the meeting keeps it alive.
         if id(condition) not in self._borders:
             hints = self.hints_at(steps_of(condition.path))
             self._borders[id(condition)] = values_for(condition.op, condition.value, hints)

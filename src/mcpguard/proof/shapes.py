@@ -95,7 +95,7 @@ def _verdicts(schema: Mapping[str, Any], value: object, root: Mapping[str, Any],
             case "not":
                 yield _refuses(said, value, root, depth)
             case "$ref":
-                yield accepts(_referred(said, root), value, root, depth + 1)
+                yield accepts(referred(said, root), value, root, depth + 1)
             case "type":
                 pass
             case _ if keyword not in _WORDS:
@@ -200,7 +200,8 @@ def _same(one: object, other: object) -> bool:
             )
 
 
-def _referred(reference: str, root: Mapping[str, Any]) -> object:
+def referred(reference: str, root: Mapping[str, Any]) -> object:
+    """Give what a `$ref` into the same schema (`#/...`) points at; None if that is nothing."""
     target: Any = root
     for step in reference[1:].split("/")[1:]:
         key = step.replace("~1", "/").replace("~0", "~")
