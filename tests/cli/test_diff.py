@@ -50,10 +50,26 @@ def compared(directory: Path, old: Json, new: Json, *more: str) -> Json:
 
 def explained(path: Path, witness: Json, *more: str) -> Json:
     """Ask `explain` about a witness."""
-    arguments = ["--args", json_line(witness["arguments"])] if witness["arguments"] else []
-    result = CliRunner().invoke(explain, [str(path), witness["tool"], *arguments, *more, "--json"])
+    words = [str(path), "--json", *more]
+    words += ["--args", json_line(witness["arguments"])] if witness.get("arguments") else []
+    for option in ("category", "resource", "prompt"):
+        words += [f"--{option}", witness[option]] if option in witness else []
+    return asked(*words, *(("--", witness["tool"]) if "tool" in witness else ()))
+
+
+def asked(*words: str) -> Json:
+    result = CliRunner().invoke(explain, words)
+    assert result.exit_code in (ExitCode.OK, ExitCode.FINDINGS), result.output
     told: Json = json.loads(result.stdout)
     return told
+
+
+def calls_in(printed: str) -> list[list[str]]:
+    """Give the words of every call that is no part of a sequence, as they are to be put behind `mcpguard explain FILE`."""
+    lines = [
+        line.partition(": was ")[0] for line in printed.splitlines() if line.startswith("    ") and ": was " in line
+    ]
+    return [shlex.split(line) for line in lines if not re.search(r" \(call \d+ of a sequence, .*\)$", line)]
 
 
 def effect_of(told: Json) -> str:
@@ -128,6 +144,65 @@ PAIRS: dict[str, tuple[Json, Json, str, str]] = {
     "hidden instead of denied": (one(action="deny"), one(action="hide"), "now hidden", "/tools/t/action"),
     "shown and denied": (one(action="hide"), one(action="deny"), "no longer hidden", "/tools/t/action"),
     "the default": ({"default": "deny"}, {"default": "allow"}, "newly allowed", "/default"),
+    "a name like an option": (
+        {"tools": {"-x": {"deny_if": [rule("args.n", "gt", 5)]}}},
+        {"tools": {"-x": {}}},
+        "newly allowed",
+        "/tools/-x/deny_if/0",
+    ),
+    "a wider pattern of resources": (
+        {"resources": {"file:///a/*": {}}},
+        {"resources": {"file:///*": {}}},
+        "newly allowed",
+        "/resources/file:~1~1~1*",
+    ),
+    "a resource with a blank": (
+        {"resources": {"file:///it's a": {}}},
+        {"resources": {"file:///it's a": {"action": "deny"}}},
+        "newly refused",
+        "/resources/file:~1~1~1it's a/action",
+    ),
+    "resources that a person is asked about": (
+        {"resources": {"x:*": {}}},
+        {"resources": {"x:*": {"action": "require_approval"}}},
+        "now asked about",
+        "/resources/x:*/action",
+    ),
+    "resources that are gone": ({"resources": {"x:*": {}}}, {"resources": {}}, "newly refused", "/resources/x:*"),
+    "a prompt": ({"prompts": {"p": {}}}, {"prompts": {"p": {"action": "deny"}}}, "newly refused", "/prompts/p/action"),
+    "a prompt like an option": ({"prompts": {}}, {"prompts": {"--json": {}}}, "newly allowed", "/prompts/--json"),
+    "a prompt nobody is asked about": (
+        {"prompts": {"p*": {"action": "require_approval"}}},
+        {"prompts": {"p*": {}}},
+        "no longer asked about",
+        "/prompts/p*/action",
+    ),
+    "a hidden prompt": ({"prompts": {"p": {"action": "hide"}}}, {"prompts": {"p": {"action": "deny"}}}, "no longer hidden", "/prompts/p/action"),
+    "a prompt that never passes": (
+        {"prompts": {"p": {"limits": [{"window": "day", "max": 0}]}}},
+        {"prompts": {"p": {}}},
+        "newly allowed",
+        "/prompts/p/limits/0",
+    ),
+    "a category": (
+        {"tools": {"@read": {}, "@destructive": {"action": "require_approval"}}},
+        {"tools": {"@read": {}, "@destructive": {}}},
+        "no longer asked about",
+        "/tools/@destructive/action",
+    ),
+    "a category that is gone": (
+        {"tools": {"@read": {}, "@write": {}}},
+        {"tools": {"@read": {}}},
+        "newly refused",
+        "/tools/@write",
+    ),
+    "a rule of a category": (
+        {"tools": {"@write": {"require": [rule("args.n", "lte", 10)]}}},
+        {"tools": {"@write": {"require": [rule("args.n", "lte", 20)]}}},
+        "newly allowed",
+        "/tools/@write/require/0",
+    ),
+    "categories for a name": (one(), {"tools": {"@read": {}}}, "newly refused", "/tools/t"),
 }  # fmt: skip
 
 
@@ -137,7 +212,7 @@ def test_a_difference_has_a_witness_that_explain_reproduces(
 ) -> None:
     found = compared(tmp_path, old, new)
     assert (kind, pointer) in {(each["kind"], each["rule"]) for each in found["differences"]}
-    witnesses = [witness for each in found["differences"] for witness in each["witnesses"] if "tool" in witness]
+    witnesses = [witness for each in found["differences"] for witness in each["witnesses"]]
     assert witnesses
     for witness in witnesses:
         for side, name in (("was", "old.json"), ("is", "new.json")):
@@ -145,26 +220,43 @@ def test_a_difference_has_a_witness_that_explain_reproduces(
             assert effect_of(told) == witness[side]["effect"]
             rules = {each["rule"] for each in told["reasons"]} | ({told["ask"]["rule"]} if told["ask"] else set())
             assert {each["rule"] for each in witness[side]["reasons"][:1]} <= rules
-    assert [each for each in found["not_compared"] if each["rule"] != "/tools/get_*"] == []
+    printed = calls_in(run(tmp_path / "old.json", tmp_path / "new.json").stdout)
+    assert printed
+    for words in printed:
+        was, is_now = (effect_of(asked(str(tmp_path / name), "--json", *words)) for name in ("old.json", "new.json"))
+        assert was != is_now, words
+    # What a wider pattern takes the place of has no calls of its own.
+    replaced = {"/tools/get_*", "/resources/file:~1~1~1a~1*"}
+    assert [each for each in found["not_compared"] if each["rule"] not in replaced] == []
 
 
-LIMITS: dict[str, tuple[Json, Json, str, int]] = {
-    "more calls": (one(rate_limit="10/minute"), one(rate_limit="20/minute"), "newly allowed", 11),
-    "fewer calls": (one(rate_limit="10/minute"), one(rate_limit="9/minute"), "newly refused", 10),
-    "a longer window": (one(rate_limit="2/minute"), one(rate_limit="2/hour"), "newly refused", 5),
-    "a shorter window": (one(rate_limit="2/hour"), one(rate_limit="2/minute"), "newly allowed", 4),
-    "no limit": (one(rate_limit="2/hour"), one(), "newly allowed", 3),
-}
+def uses(section: str, **entry: Any) -> Json:
+    return {section: {"x:y": entry}}
 
 
-@pytest.mark.parametrize(("old", "new", "kind", "number"), LIMITS.values(), ids=LIMITS.keys())
+def most(count: int) -> list[Json]:
+    return [{"window": "minute", "max": count}]
+
+
+LIMITS: dict[str, tuple[Json, Json, str, int, str]] = {
+    "more calls": (one(rate_limit="10/minute"), one(rate_limit="20/minute"), "newly allowed", 11, "/tools/t/rate_limit"),
+    "fewer calls": (one(rate_limit="10/minute"), one(rate_limit="9/minute"), "newly refused", 10, "/tools/t/rate_limit"),
+    "a longer window": (one(rate_limit="2/minute"), one(rate_limit="2/hour"), "newly refused", 5, "/tools/t/rate_limit"),
+    "a shorter window": (one(rate_limit="2/hour"), one(rate_limit="2/minute"), "newly allowed", 4, "/tools/t/rate_limit"),
+    "no limit": (one(rate_limit="2/hour"), one(), "newly allowed", 3, "/tools/t/rate_limit"),
+    "more reads": (uses("resources", limits=most(2)), uses("resources", limits=most(3)), "newly allowed", 3, "/resources/x:y/limits/0"),
+    "fewer prompts": (uses("prompts", limits=most(3)), uses("prompts", limits=most(2)), "newly refused", 3, "/prompts/x:y/limits/0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "kind", "number", "pointer"), LIMITS.values(), ids=LIMITS.keys())
 def test_a_limit_that_changes_is_shown_by_a_sequence_and_explain_shows_both_limits(
-    tmp_path: Path, old: Json, new: Json, kind: str, number: int
+    tmp_path: Path, *, old: Json, new: Json, kind: str, number: int, pointer: str
 ) -> None:
     found = compared(tmp_path, old, new)
     (difference,) = found["differences"]
     assert difference["kind"] == kind
-    assert difference["rule"] == "/tools/t/rate_limit"
+    assert difference["rule"] == pointer
     assert number in [witness["call"] for witness in difference["witnesses"]]
     witness = difference["witnesses"][0]
     before, after = (explained(tmp_path / name, witness)["charges"] for name in ("old.json", "new.json"))
@@ -241,8 +333,7 @@ def test_what_loosens_most_comes_first_and_each_line_is_a_call_for_explain(tmp_p
         "newly refused",
         "not shown by a call",
     ]
-    calls = [shlex.split(line.partition(": was ")[0]) for line in lines if line.startswith("    ") and ": was " in line]
-    for call in calls:
+    for call in calls_in(process.stdout):
         effects = []
         for path in (old, new):
             result = subprocess.run(
@@ -266,8 +357,23 @@ def test_with_the_servers_tools_categories_are_compared_and_explained(tmp_path: 
     witnesses = [witness for each in found["differences"] for witness in each["witnesses"]]
     assert [(witness["tool"], witness["is"]["effect"]) for witness in witnesses] == [("delete_rows", "allow")]
     for side, name in (("was", "old.json"), ("is", "new.json")):
-        told = explained(tmp_path / name, witnesses[0], "--tools", str(tools))
-        assert effect_of(told) == witnesses[0][side]["effect"]
+        for more in ((), ("--tools", str(tools))):
+            told = explained(tmp_path / name, witnesses[0], *more)
+            assert effect_of(told) == witnesses[0][side]["effect"]
+    printed = run(tmp_path / "old.json", tmp_path / "new.json", "--tools", str(tools)).stdout
+    assert calls_in(printed) == [["delete_rows", "--category", "destructive"]]
+
+
+def test_a_call_of_a_listed_tool_says_its_category_also_where_only_one_policy_has_entries_for_it(
+    tmp_path: Path,
+) -> None:
+    tools = tmp_path / "tools.json"
+    tools.write_text(json.dumps({"tools": [{"name": "delete_rows"}]}))
+    found = compared(tmp_path, {"tools": {"delete_rows": {}}}, {"tools": {"@read": {}}}, "--tools", str(tools))
+    witnesses = [witness for each in found["differences"] for witness in each["witnesses"]]
+    assert [(each["tool"], each["category"]) for each in witnesses if each["tool"] == "delete_rows"] == [
+        ("delete_rows", "destructive")
+    ]
 
 
 def test_resources_and_prompts_are_compared(tmp_path: Path) -> None:

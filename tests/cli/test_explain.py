@@ -397,7 +397,7 @@ def test_the_examples_of_the_page_are_what_is_printed(tmp_path: Path, monkeypatc
     (own,) = [text for kind, text in blocks if kind == "json"]
     _, _, approvals = (DOCS / "policy.md").read_text().partition("\n## Approvals\n")
     examples = [text for kind, text in blocks if kind == "console"]
-    assert len(examples) == 3
+    assert len(examples) == 5
     for example in examples:
         command, _, printed = example.partition("\n")
         begin, *arguments = shlex.split(command.removeprefix("$ mcpguard "))

@@ -86,6 +86,9 @@ def test_what_does_not_hold_is_said_with_its_line_and_the_command_that_explains_
         {"tool": "-x", "expect": "allow"},
         {"sequence": [{"tool": "send", "arguments": {"to": "us"}, "expect": "allow", "times": 11}]},
         {"resource": "x://\u202e", "expect": "allow"},
+        {"resource": "file:///it's", "expect": "allow"},
+        {"prompt": "-p", "expect": "approve"},
+        {"tool": "drop", "category": "write", "expect": "hide"},
         *GOOD,
     ]
     write(tmp_path, "policy.test.json", {"cases": cases})
@@ -106,11 +109,18 @@ def test_what_does_not_hold_is_said_with_its_line_and_the_command_that_explains_
         "counter /tools/send/limits/0 allows 2 per minute (/tools/send/limits/0)"
     )
     assert lines[7].startswith(r"policy.test.json:35: x://\u202e: expected allow, got deny: ")
-    assert lines[8:] == ["policy.json: 3 cases hold, 5 do not"]
-    for command in (lines[1], lines[3], lines[5]):
-        explain, *words = shlex.split(command)[1:]
-        explained = CliRunner().invoke(app, [explain, "--json", *words])
-        assert json.loads(explained.stdout)["effect"] == "deny"
+    assert lines[8].startswith("policy.test.json:39: file:///it's: expected allow, got deny: ")
+    assert lines[9] == """    mcpguard explain policy.json --resource 'file:///it'"'"'s'"""
+    assert lines[10].startswith("policy.test.json:43: -p: expected approve, got deny: ")
+    assert lines[11] == "    mcpguard explain policy.json --prompt -p"
+    assert lines[12].startswith("policy.test.json:47: drop: expected hide, got deny: ")
+    assert lines[13] == "    mcpguard explain policy.json drop --category write"
+    assert lines[14:] == ["policy.json: 3 cases hold, 8 do not"]
+    for command in lines[1:14:2]:
+        if command.startswith("    "):
+            explain, *words = shlex.split(command)[1:]
+            explained = CliRunner().invoke(app, [explain, "--json", *words])
+            assert json.loads(explained.stdout)["effect"] == "deny"
 
 
 def test_json_tells_every_case(policy: str, tmp_path: Path) -> None:
@@ -169,6 +179,14 @@ def test_a_list_says_what_the_tools_can_do(tmp_path: Path, monkeypatch: pytest.M
     write(tmp_path, "policy.test.json", {"cases": [{"tool": "get_it", "expect": "deny"}]})
     _, command, _ = run("policy.json", "--tools", tools).stdout.splitlines()
     assert command == f"    mcpguard explain policy.json get_it --tools {tools}"
+    cases = [{"tool": "get_it", "category": "write", "expect": "allow"}, {"prompt": "p", "expect": "allow"}]
+    write(tmp_path, "policy.test.json", {"cases": cases})
+    _, by_case, _, of_prompt, _ = run("policy.json", "--tools", tools).stdout.splitlines()
+    assert by_case == "    mcpguard explain policy.json get_it --category write"
+    assert of_prompt == "    mcpguard explain policy.json --prompt p"
+    for command in (by_case, of_prompt):
+        explained = CliRunner().invoke(app, [*shlex.split(command)[1:], "--json"])
+        assert json.loads(explained.stdout)["effect"] == "deny"
     write(tmp_path, "policy.test.json", {"cases": [{"tool": "get_it", "category": "read", "expect": "allow"}]})
     assert run("policy.json").exit_code == ExitCode.OK
 

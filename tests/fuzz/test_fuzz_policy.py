@@ -27,6 +27,7 @@ from mcpguard.policy.evaluate import (
 )
 from mcpguard.policy.rendering import render_arguments
 from mcpguard.policy.trace import trace
+from mcpguard.policy.trace_uses import trace_use
 from mcpguard.stores.counters import Charged, Exhausted, MemoryCounters
 from mcpguard.stores.files import LoadedPolicy, load_policy
 
@@ -177,6 +178,8 @@ def check_others(found: LoadedPolicy, name: str) -> None:
         assert evaluate(policy, use) == decision
         assert not (decision.effect == "allow" or decision.awaits_approval) or shows(policy, name)
         assert decision.effect != "hide" or not shows(policy, name)
+        if not isinstance(use, TemplateUse):
+            assert trace_use(policy, found.document, use).decision == decision
         section = found.document.prompts if isinstance(use, PromptUse) else found.document.resources
         if (
             not isinstance(use, TemplateUse)

@@ -150,6 +150,15 @@ def test_what_a_schema_describes_is_told_in_its_words(arguments: Json, said: str
     assert compile_schema(DESCRIBED).problem_in(arguments) == said
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("0", "args.0: a number"), ("-1", "args.-1: a number"), ("01", "args.1: "), ("+1", "args.1: ")]
+)
+def test_properties_whose_names_are_numbers_are_judged_as_others(name: str, said: str) -> None:
+    shape = compile_schema({"properties": {name: {"type": "integer", "description": "a number"}}})
+    assert shape.problem_in({name: []}).startswith(said)
+    assert not shape.problem_in({name: 1})
+
+
 def test_one_problem_is_told() -> None:
     shape = compile_schema({"required": ["b"], "properties": {"memo": {"minLength": 10}}})
     assert shape.problem_in({"memo": "x", "b": 1}) == 'args.memo: "x" is shorter than 10 characters'

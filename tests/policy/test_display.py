@@ -42,6 +42,8 @@ def test_only_printable_characters_are_shown_and_lines_that_json_begins(value: A
         "a line separator": ("a\u2028b", "a\\u2028b"),
         "beyond the first plane": ("\U000e0041", "\\udb40\\udc41"),
         "what everybody reads": ("Größe 大", "Größe 大"),
+        "an accent on its letter": ("e\u0301", "e\u0301"),
+        "an accent on nothing": ("1\u0301", "1\\u0301"),
     }.values(),
 )
 def test_what_nobody_sees_is_escaped(text: str, shown: str) -> None:

@@ -81,7 +81,7 @@ def test_any_text_can_be_asked_about(method: str) -> None:
 
 
 @pytest.mark.parametrize("capabilities", [None, [], "x", 1, {}, {"sampling": None, "roots": [], "elicitation": True}])
-@pytest.mark.parametrize("method", [*CLIENT_FEATURES, *CLIENT_TASKS])
+@pytest.mark.parametrize("method", sorted({*CLIENT_FEATURES, *CLIENT_TASKS}))
 def test_what_is_not_declared_cannot_be_asked_of_a_client(capabilities: object, method: str) -> None:
     assert not declares(capabilities, method, {})
 

@@ -299,6 +299,18 @@ def test_who_comes_back_after_a_yes_passes_once_and_a_second_time_asks_again(era
     assert len(run.ran) == 1
 
 
+@pytest.mark.parametrize("elicitation", [(), None])
+def test_without_time_to_wait_nobody_is_shown_a_dialog_and_the_call_comes_back_after_a_yes(
+    era: Era, elicitation: object
+) -> None:
+    run = Run(asking(timeout="0s"), era=era, elicitation=elicitation)
+    call = run.attempt("pay", PAY)
+    run.wait(0)
+    assert (call.outcome, run.open_dialogs(), run.ran) == ("approval_expired", [], [])
+    run.approve(run.the_id())
+    assert (run.attempt("pay", PAY).outcome, len(run.ran)) == ("ran", 1)
+
+
 def test_a_yes_that_comes_after_the_call_was_told_to_come_back_runs_nothing_by_itself(era: Era) -> None:
     run = Run(asking(), era=era, elicitation=None)
     run.attempt("pay", PAY)

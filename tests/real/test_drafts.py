@@ -8,8 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from mcpguard.inventory.cases import draft_cases
 from mcpguard.inventory.draft import Draft, Posture, draft_policy
 from mcpguard.inventory.tools import Tool, parse_tools
+from mcpguard.proof.cases import CasesFile
+from mcpguard.proof.judge import Surroundings
+from mcpguard.proof.noticing import completed
+from mcpguard.proof.survivors import survey
+from mcpguard.proxy.links import resolver
 from support.drafts import faults_of, without_cases
 from support.fake_aws import running_fake_aws
 from support.servers import (
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 POSTURES = get_args(Posture)
+MOST_UNNOTICED = 2
+"""Of up to 600: two rules may stand for one another."""
 MCPGUARD = [sys.executable, "-m", "mcpguard"]
 
 
@@ -44,8 +52,17 @@ def drafts(tools: Sequence[Tool], directory: Path) -> dict[str, Draft]:
         found[posture] = draft = draft_policy(tools, posture, directories=[str(directory)])
         assert faults_of(draft, tools, directory / "policy.json") == []
         assert without_cases(draft) == []
+        assert len(unnoticed(draft, tools, directory)) <= MOST_UNNOTICED
         assert not [each.tool.name for each in draft.tools if "cannot be guarded" in each.entry["$comment"]]
     return found
+
+
+def unnoticed(draft: Draft, tools: Sequence[Tool], directory: Path) -> list[str]:
+    """Name the small changes of a draft that the cases written with it in a directory do not notice there."""
+    here = Surroundings(resolver(str(directory)))
+    written = completed(draft.policy, draft_cases(draft)["cases"], tools, here)
+    cases = CasesFile.model_validate({"cases": written}).cases
+    return [str(mutant) for mutant in survey(draft.policy.document, cases, here).survivors]
 
 
 def names(draft: Draft, action: str) -> set[str]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mcpguard.cli.console import report_console
-from mcpguard.cli.json_lines import json_line, json_lines
+from mcpguard.cli.explain_words import explain_words
+from mcpguard.cli.json_lines import json_lines
 from mcpguard.cli.tool_lists import read_tools
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.risk import classify
@@ -181,15 +182,8 @@ def _counted(difference: Difference) -> str:
 def _witness_line(witness: Witness) -> str:
     """Say in one line which call it is, and what becomes of it; the call as `mcpguard explain` takes it."""
     case = witness.case
-    words = [case.subject]
-    if case.arguments:
-        words += ["--args", json_line(case.arguments)]
-    call = (
-        shlex.join(words) if case.tool else f"{'resource' if case.resource else 'prompt'} {shlex.quote(case.subject)}"
-    )
-    more = [f"a tool that is called {case.category}"] if case.category else []
-    more += [f"call {witness.number} of a sequence, {_elapsed(witness.elapsed_ns)}"] if witness.number else []
-    told = f" ({', '.join(more)})" if more else ""
+    call = shlex.join(explain_words(case))
+    told = f" (call {witness.number} of a sequence, {_elapsed(witness.elapsed_ns)})" if witness.number else ""
     changes = f"was {_DONE[witness.old.effect]}, is {_DONE[witness.new.effect]}"
     reasons = witness.new.reasons if witness.new.effect != "allow" else witness.old.reasons
     if witness.old.effect not in ("allow", "approve"):

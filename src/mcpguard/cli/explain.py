@@ -1,4 +1,4 @@
-"""Explains what a policy makes of one call: `mcpguard explain`.
+"""Explains what a policy makes of one call of a tool, or of one use of a resource or a prompt: `mcpguard explain`.
 
 Reads what is given, and has the call looked at; how that is told stands elsewhere.
 """
@@ -6,32 +6,39 @@ Reads what is given, and has the call looked at; how that is told stands elsewhe
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
 from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.inventory.risk import Risk, classify
 from mcpguard.inventory.tools import ToolListError, parse_tools
-from mcpguard.policy.decision import ToolCall
+from mcpguard.policy.decision import Category, PromptUse, ResourceUse, ToolCall
 from mcpguard.policy.mend import mend
 from mcpguard.policy.trace import trace
+from mcpguard.policy.trace_uses import trace_use
 from mcpguard.stores.files import load_policy
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from mcpguard.policy.mend import Change, NoChange
+    from mcpguard.policy.trace import Trace
     from mcpguard.stores.files import LoadedPolicy
 
 MAX_BYTES: Final = 64 * 1024 * 1024
+_THINGS: Final = 3
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.argument("tool")
+@click.argument("tool", required=False)
+@click.option("--resource", "uri", metavar="URI", help="Instead of TOOL: the resource that is read.")
+@click.option("--prompt", metavar="NAME", help="Instead of TOOL: the prompt that is asked for.")
 @click.option(
     "--args",
     "arguments_text",
@@ -45,18 +52,26 @@ MAX_BYTES: Final = 64 * 1024 * 1024
     type=click.Path(path_type=Path),
     help="The server's tools: the result of tools/list, or the list in it; says whether TOOL is one of them.",
 )
+@click.option(
+    "--category",
+    type=click.Choice(get_args(Category)),
+    help="The risk category that a list showed of TOOL, for policies with entries such as `@read`.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def explain(
     context: click.Context,
     file: Path,
-    tool: str,
+    tool: str | None,
+    *,
+    uri: str | None,
+    prompt: str | None,
     arguments_text: str | None,
     tools_file: Path | None,
-    *,
+    category: Category | None,
     as_json: bool,
 ) -> None:
-    """Say what the policy FILE makes of a call of TOOL, and why.
+    """Say what the policy FILE makes of a call of TOOL (or a read of a resource, or a prompt that is asked for), and why.
 
     Shows every entry and rule that is looked at, what was found in the arguments, what the call would be charged, and how a
     person would be asked about it. For a call that does not pass it looks for the smallest change of the arguments with which
@@ -65,6 +80,12 @@ def explain(
 
     Exit status: 0 if the call is allowed, 1 if it is refused or needs a person's approval, 3 if the policy cannot be used.
     """
+    if [tool, uri, prompt].count(None) != _THINGS - 1:
+        raise click.UsageError("Name exactly one thing: a TOOL, --resource URI or --prompt NAME.")
+    of_tools = {"--args": arguments_text, "--tools": tools_file, "--category": category}
+    given = [option for option, value in of_tools.items() if value is not None]
+    if tool is None and given:
+        raise click.UsageError(f"{' and '.join(given)} can only be given with a TOOL.")
     arguments = _arguments(arguments_text)
     listed = None if tools_file is None else _listed(tools_file)
     try:
@@ -73,24 +94,73 @@ def explain(
         for finding in error.findings:
             click.echo(str(finding), err=True)
         context.exit(ExitCode.POLICY)
-    from mcpguard.proxy.links import resolver
-
-    risk = _risk(listed.get(tool), tools_file) if listed and loaded.policy.categories else None
-    call = ToolCall(tool, arguments, resolver(str(Path.cwd())), None if risk is None else risk.category)
-    found = trace(loaded.policy, loaded.document, call)
-    change = None if found.effect == "allow" else mend(loaded.policy, loaded.document, call)
-    similar = _similar(tool, loaded, listed)
+    if tool is not None:
+        seen = _see_call(loaded, tool, arguments, said=category, listed=listed, tools_file=tools_file)
+    elif uri is not None:
+        seen = _see_use(loaded, ResourceUse(uri))
+    else:
+        assert prompt is not None
+        seen = _see_use(loaded, PromptUse(prompt))
     if as_json:
         from mcpguard.cli import explain_json
 
-        category = {"category": call.category} if loaded.policy.categories else {}
-        told = explain_json.as_json(found, loaded.policy.approval, change, listed, similar)
-        click.echo(explain_json.written(told | category))
+        by_category = seen.found.kind == "tool" and (loaded.policy.categories or category is not None)
+        told = explain_json.as_json(seen.found, loaded.policy.approval, seen.change, listed, seen.similar)
+        click.echo(explain_json.written(told | ({"category": seen.category} if by_category else {})))
     else:
         from mcpguard.cli.explain_report import Report
 
-        Report(arguments, risk).tell(found, change, listed, similar, loaded)
-    context.exit(ExitCode.OK if found.effect == "allow" else ExitCode.FINDINGS)
+        report = Report(arguments, seen.category, seen.evidence)
+        report.tell(seen.found, seen.change, listed, seen.similar, loaded)
+    context.exit(ExitCode.OK if seen.found.effect == "allow" else ExitCode.FINDINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was found.  `category` is that of the tool, if known, and `evidence` says by what."""
+
+    found: Trace
+    similar: list[str]
+    change: Change | NoChange | None = None
+    category: Category | None = None
+    evidence: str = ""
+
+
+def _see_call(
+    loaded: LoadedPolicy,
+    tool: str,
+    arguments: Mapping[str, object],
+    *,
+    said: Category | None,
+    listed: Mapping[str, object] | None,
+    tools_file: Path | None,
+) -> _Seen:
+    """Have a call looked at; `said` is the tool's category where no list is to say it."""
+    from mcpguard.proxy.links import resolver
+
+    category, evidence = said, "--category says so"
+    if listed is not None and tool in listed and (loaded.policy.categories or said is not None):
+        risk = _risk(listed[tool], tools_file)
+        if said not in {None, risk.category}:
+            raise click.UsageError(
+                f"--category {said}: by its list, `{printable(tool)}` is {risk.category}; leave out --category, or --tools."
+            )
+        category, evidence = risk.category, risk.evidence[0]
+    call = ToolCall(tool, arguments, resolver(str(Path.cwd())), category)
+    found = trace(loaded.policy, loaded.document, call)
+    change = None if found.effect == "allow" else mend(loaded.policy, loaded.document, call)
+    names = loaded.policy.tools.exact if listed is None else listed
+    is_named = loaded.policy.tools.find(tool) is not None or category in loaded.policy.categories
+    similar = [] if listed is None and is_named else _similar(tool, names)
+    return _Seen(found, similar, change, category, evidence)
+
+
+def _see_use(loaded: LoadedPolicy, use: ResourceUse | PromptUse) -> _Seen:
+    """Have the use of a resource or a prompt looked at."""
+    found = trace_use(loaded.policy, loaded.document, use)
+    section = loaded.policy.resources if found.kind == "resource" else loaded.policy.prompts
+    is_named = section.entries.find(found.subject) is not None
+    return _Seen(found, [] if is_named else _similar(found.subject, section.entries.exact))
 
 
 # Reading what is given
@@ -128,10 +198,8 @@ def _listed(path: Path) -> dict[str, object]:
     return {tool["name"]: tool for tool in reversed(tools)}
 
 
-def _risk(tool: object, path: Path | None) -> Risk | None:
+def _risk(tool: object, path: Path | None) -> Risk:
     """Say what a listed tool can do at worst."""
-    if tool is None:
-        return None
     try:
         (one,) = parse_tools([tool])
     except ToolListError as error:
@@ -169,10 +237,10 @@ def _parsed(content: bytes, where: str) -> object:
         ) from None
 
 
-def _similar(tool: str, loaded: LoadedPolicy, listed: Mapping[str, object] | None) -> list[str]:
-    """Find names that may be meant: of the server's tools, or of those that the policy names."""
-    names = list(loaded.policy.tools.exact if listed is None else listed)
-    if tool in names or (listed is None and loaded.policy.tools.find(tool) is not None):
+def _similar(name: str, names: Iterable[str]) -> list[str]:
+    """Find which of some names may be meant; none if it is one of them."""
+    known = list(names)
+    if name in known:
         return []
-    by_fold = {name.casefold(): name for name in reversed(names)}
-    return [by_fold[found] for found in get_close_matches(tool.casefold(), list(by_fold), n=3)]
+    by_fold = {each.casefold(): each for each in reversed(known)}
+    return [by_fold[found] for found in get_close_matches(name.casefold(), list(by_fold), n=3)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mcpguard.policy.edits import Edit
-    from mcpguard.policy.trace import ConditionTrace, LimitTrace, NameTrace, RuleTrace, Trace
+    from mcpguard.policy.trace import ConditionTrace, LimitTrace, NameTrace, RuleTrace, SubjectKind, Trace
 
 MOST_LOOKS: Final = 100
 """How many of the values that a condition looks at are told."""
@@ -36,23 +36,28 @@ def as_json(
     similar: list[str],
 ) -> dict[str, object]:
     """Give what was found as one object.  `listed` are the server's tools, if known, `similar` names that may be meant."""
-    return {
-        "tool": found.tool,
-        "effect": found.effect,
-        "entry": found.decision.entry,
-        "reasons": [{"rule": reason.rule, "code": reason.code, "message": reason.message} for reason in found.reasons],
-        "ask": _ask_as_json(found.asks[0], terms) if found.asks else None,
-        "charges": [_charge_as_json(charge) for charge in found.charges],
+    names = [_name_as_json(name) for name in found.names]
+    limits = [_limit_as_json(limit) for limit in found.limits]
+    of_tools: dict[str, object] = {
         "looked_at": {
-            "names": [_name_as_json(name) for name in found.names],
+            "names": names,
             "rules": [_rule_as_json(rule) for rule in found.rules],
             "arguments": None
             if found.schema is None
             else {"rule": found.schema.rule, "problem": found.schema.problem or None},
-            "limits": [_limit_as_json(limit) for limit in found.limits],
+            "limits": limits,
         },
         "smallest_change": _change_as_json(change),
-        **({} if listed is None else {"listed": found.tool in listed}),
+        **({} if listed is None else {"listed": found.subject in listed}),
+    }
+    return {
+        found.kind: found.subject,
+        "effect": found.effect,
+        "entry": found.decision.entry,
+        "reasons": [{"rule": reason.rule, "code": reason.code, "message": reason.message} for reason in found.reasons],
+        "ask": _ask_as_json(found.asks[0], terms, found.kind) if found.asks else None,
+        "charges": [_charge_as_json(charge) for charge in found.charges],
+        **(of_tools if found.kind == "tool" else {"looked_at": {"names": names, "limits": limits}}),
         "did_you_mean": similar,
     }
 
@@ -86,14 +91,14 @@ def flat(value: object) -> str:
             return json.dumps(value)
 
 
-def _ask_as_json(first: Reason, terms: ApprovalTerms) -> dict[str, object]:
+def _ask_as_json(first: Reason, terms: ApprovalTerms, kind: SubjectKind) -> dict[str, object]:
     return {
         "rule": first.rule,
         "reason": first.message,
         "via": sorted(terms.via),
         "timeout_ms": terms.timeout_ns // _MS,
         "ttl_ms": terms.ttl_ns // _MS,
-        "remember": terms.remember,
+        "remember": terms.remember if kind == "tool" else "call",
     }
 
 

@@ -22,8 +22,8 @@ from mcpguard.stores.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mcpguard.inventory.risk import Risk
-    from mcpguard.policy.trace import ConditionTrace, Look, Outcome, RuleTrace, Trace
+    from mcpguard.policy.decision import Category
+    from mcpguard.policy.trace import ConditionTrace, Look, Outcome, RuleTrace, SubjectKind, Trace
     from mcpguard.stores.files import LoadedPolicy
 
 FEWEST_COLUMNS, MOST_COLUMNS = 40, 100
@@ -43,16 +43,23 @@ _WAYS: Final[Mapping[frozenset[str], str]] = {
     ): "In a dialog of the client, and nowhere else: under a client without dialogs nobody can approve.",
     frozenset(("terminal",)): "In another terminal: mcpguard approve.",
 }
+_REQUESTS: Final[Mapping[SubjectKind, str]] = {"tool": "call", "resource": "request", "prompt": "request"}
 _VERBS: Final = {"require": ("holds", "does not hold"), "deny_if": ("does not fire", "fires")}
 
 
 class Report:
-    """Writes what was found for people.  Whatever a policy, a call or a server says goes through `_safe`."""
+    """Writes what was found for people.  Whatever a policy, a call or a server says goes through `_safe`.
 
-    def __init__(self, arguments: Mapping[str, object], risk: Risk | None) -> None:
+    `category` is the tool's risk category, if known, and `evidence` what shows that it is of it.
+    """
+
+    def __init__(
+        self, arguments: Mapping[str, object] | None = None, category: Category | None = None, evidence: str = ""
+    ) -> None:
         self._console = report_console(columns=(FEWEST_COLUMNS, MOST_COLUMNS))
-        self._arguments = arguments
-        self._risk = risk
+        self._arguments = arguments or {}
+        self._category = category
+        self._evidence = evidence
 
     def tell(
         self,
@@ -63,12 +70,13 @@ class Report:
         loaded: LoadedPolicy,
     ) -> None:
         """Tell everything.  `listed` are the server's tools, if known, `similar` names that may be meant."""
+        named = _safe(found.subject if found.kind == "tool" else f"{found.kind} {found.subject}")
         if found.asks:
-            self._line(f"{_safe(found.tool)} needs a person's approval", style="bold yellow")
+            self._line(f"{named} needs a person's approval", style="bold yellow")
         else:
-            self._line(f"{_safe(found.tool)} is {_EFFECTS[found.effect]}", style=_COLOURS[found.effect])
+            self._line(f"{named} is {_EFFECTS[found.effect]}", style=_COLOURS[found.effect])
         self._line(f"decided by {_safe(found.decision.entry)}", indent=3)
-        self._tell_listed(found.tool, listed, similar)
+        self._tell_listed(found.subject, listed, similar)
         for reason in found.reasons:
             self._line(f"{reason.code}: {_safe(reason.message)}", indent=3)
             self._line(_safe(reason.rule), indent=6, style="dim")
@@ -77,39 +85,55 @@ class Report:
         self._tell_limits(found)
         if found.asks:
             self._heading("How a person is asked")
-            self._tell_terms(loaded.policy.approval)
+            self._tell_terms(loaded.policy.approval, found.kind)
         if change is not None:
             self._heading(f"The smallest change with which {'nobody is asked' if found.asks else 'it passes'}")
             self._tell_change(change, asks=bool(found.asks))
 
-    def _tell_listed(self, tool: str, listed: Mapping[str, object] | None, similar: list[str]) -> None:
+    def _tell_listed(self, subject: str, listed: Mapping[str, object] | None, similar: list[str]) -> None:
         meant = f"; did you mean {' or '.join(f'`{_safe(name)}`' for name in similar)}?" if similar else ""
         if listed is not None:
             is_there = (
-                "is in the list of tools" if tool in listed else f"is not in the list of {counted(len(listed), 'tool')}"
+                "is in the list of tools"
+                if subject in listed
+                else f"is not in the list of {counted(len(listed), 'tool')}"
             )
-            self._line(f"`{_safe(tool)}` {is_there}{meant}", indent=3, style="" if tool in listed else "yellow")
+            self._line(f"`{_safe(subject)}` {is_there}{meant}", indent=3, style="" if subject in listed else "yellow")
         elif meant:
-            self._line(f"the policy does not name `{_safe(tool)}`{meant}", indent=3, style="yellow")
+            self._line(f"the policy does not name `{_safe(subject)}`{meant}", indent=3, style="yellow")
 
     def _tell_names(self, found: Trace, loaded: LoadedPolicy) -> None:
         self._heading("Which entry decides")
         unmatched = [name for name in found.names if not name.matches]
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for name in found.names:
             if name.matches or name in unmatched[:_MOST_UNMATCHED]:
                 said = "decides" if name.decides else "matches" if name.matches else "no match"
-                pattern = name.text if name.kind == "hide" else ""
-                rows.append((name.rule, pattern, said, name.why))
+                if found.kind == "tool":
+                    rows.append((name.rule, name.text if name.kind == "hide" else "", said, name.why))
+                else:
+                    # A pointer to a URI is hard to read.
+                    rows.append((name.text if name.kind in {"exact", "glob"} else name.rule, said, name.why))
         self._table(rows)
         if len(unmatched) > _MOST_UNMATCHED:
             self._line(f"and {len(unmatched) - _MOST_UNMATCHED} more that do not match", indent=3)
-        if self._risk is not None:
-            self._line(f"its risk category is {self._risk.category}: {_safe(self._risk.evidence[0])}", indent=3)
-        elif loaded.policy.categories:
-            self._line("its risk category is not known: --tools LIST.json names it", indent=3, style="yellow")
+        if found.kind == "tool":
+            self._tell_category(by_category=bool(loaded.policy.categories))
         if found.action not in {None, "allow"}:
             self._line(f"its action is {found.action}", indent=3)
+        if found.kind == "tool":
+            self._tell_all_tools(found, loaded)
+
+    def _tell_category(self, *, by_category: bool) -> None:
+        if self._category is not None:
+            self._line(f"its risk category is {self._category}: {_safe(self._evidence)}", indent=3)
+            if not by_category:
+                self._line("the policy has no entries for risk categories: it makes no difference", indent=3)
+        elif by_category:
+            said = "its risk category is not known: --tools LIST.json names it, --category says it"
+            self._line(said, indent=3, style="yellow")
+
+    def _tell_all_tools(self, found: Trace, loaded: LoadedPolicy) -> None:
         everywhere = loaded.document.all_tools
         if (everywhere.require or everywhere.deny_if or everywhere.limits) and not any(
             rule.startswith("/all_tools/")
@@ -167,20 +191,22 @@ class Report:
                 case None:
                     self._verdict(limit.rule, "not looked at: a key could be taken for another", stands=True)
         if found.asks:
-            self._line("Looked at before a person is asked, and charged once the call is approved.", indent=3)
+            said = f"Looked at before a person is asked, and charged once the {_REQUESTS[found.kind]} is approved."
+            self._line(said, indent=3)
         elif found.effect != "allow":
-            self._line("A refused call is not charged.", indent=3)
+            self._line(f"A refused {_REQUESTS[found.kind]} is not charged.", indent=3)
 
-    def _tell_terms(self, terms: ApprovalTerms) -> None:
+    def _tell_terms(self, terms: ApprovalTerms, kind: SubjectKind) -> None:
         self._line(_WAYS[terms.via], indent=3)
         if terms.timeout_ns:
             waits = f"waits {_time(terms.timeout_ns)} for an answer, and is refused without one"
         else:
             waits = "does not wait for an answer: it is refused at once"
-        self._line(f"The call {waits}.", indent=3)
+        self._line(f"The {_REQUESTS[kind]} {waits}.", indent=3)
         if terms.ttl_ns:
-            self._line(f"A later approval is for the same call, made again within {_time(terms.ttl_ns)}.", indent=3)
-        if terms.remember == "tool":
+            same = f"the same {_REQUESTS[kind]}, made again within {_time(terms.ttl_ns)}"
+            self._line(f"A later approval is for {same}.", indent=3)
+        if terms.remember == "tool" and kind == "tool":
             self._line("The answer may be about later calls that the same rules ask about, too.", indent=3)
 
     def _tell_change(self, change: Change | NoChange, *, asks: bool) -> None:

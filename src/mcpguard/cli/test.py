@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from mcpguard.cli.json_lines import json_line, json_lines
+from mcpguard.cli.explain_words import explain_words
+from mcpguard.cli.json_lines import json_lines
 from mcpguard.cli.mutating import survey_as_json, survey_lines
 from mcpguard.cli.tool_lists import read_tools
 from mcpguard.errors import ExitCode, PolicyError
@@ -163,16 +164,14 @@ class _Judged:
         return printable(f"{place}: {said}: expected {wanted}, got {outcome.effect}{f': {got}' if got else ''}")
 
     def commands(self, file: Path, tool_list: Path | None) -> Iterator[str]:
-        """Give the command that shows more, if one does: it judges one call of a tool, whose category only a list can say."""
+        """Give the command that shows more, if one does: it judges one call.  `tool_list` says the categories of tools."""
         case = self.case
-        if not isinstance(case, Case) or not case.tool or case.category is not None:
+        if not isinstance(case, Case):
             return
-        more = ["--args", json_line(case.arguments)] if case.arguments else []
-        more += [] if tool_list is None else ["--tools", str(tool_list)]
-        named = [str(file), case.tool]
-        # A name that looks like an option stands behind everything that is one.
-        words = [*more, "--", *named] if any(word.startswith("-") for word in named) else [*named, *more]
-        command = shlex.join(["mcpguard", "explain", *words])
+        # What a case says of its tool outranks a list, which might say something else.
+        by_list = tool_list is not None and case.tool and case.category is None
+        more = ("--tools", str(tool_list)) if by_list else ()
+        command = shlex.join(["mcpguard", "explain", *explain_words(case, str(file), more)])
         if len(command) <= _LONGEST_COMMAND and command.isprintable():
             yield command
 

@@ -116,7 +116,11 @@ def _description_at(schema: object, path: Iterable[str | int]) -> str:
         assert isinstance(schema, dict)
         described = schema.get("description")  # or a property of that name
         found = described if isinstance(described, str) else found
-        said, schema = found, schema[step]
+        # The library gives a property's name as a number if it can be read as one: "0", but "01" as well.
+        key = step if step in schema else str(step)
+        if key not in schema:
+            return ""
+        said, schema = found, schema[key]
         if step in _OF_OTHER_VALUES:
             found = ""
     return said

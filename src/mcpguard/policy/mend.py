@@ -216,9 +216,10 @@ class _Search:
         slot, rest, current = slot_for(arguments, steps)
         if not slot:
             return
-        if rest and current is not ABSENT:
-            # No step can be taken in it, or a server would take one in what it decodes.
-            yield from _put(slot, (), current, ((_SPELLED, value) for value in respelled(current)))
+        if rest:
+            # No step can be taken in what stands there, or a server would take one in what it decodes; and other rules may want
+            # something of the whole.
+            yield from _put(slot, (), current, self._values(steps[: len(steps) - len(rest)], current))
         yield from _put(slot, rest, current, self._values(steps, ABSENT if rest else current))
         if current is not ABSENT:
             yield from _removals(slot)

@@ -5,7 +5,7 @@ Judges nothing itself: the effect and the reasons are those of `evaluate`, and t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from mcpguard.policy.operators import Op
 
 Outcome: TypeAlias = Literal["yes", "no", "unsure", "absent"]
-NameKind: TypeAlias = Literal["hide", "exact", "glob", "category", "default"]
+NameKind: TypeAlias = Literal["hide", "exact", "glob", "category", "strange", "default"]
+SubjectKind: TypeAlias = Literal["tool", "resource", "prompt"]
 
 _WORDS: Final[dict[Answer, Outcome]] = {YES: "yes", UNSURE: "unsure", NO: "no"}
 _EXACT_ALONE: Final = "it matches too, and the exact name decides alone"
@@ -46,7 +47,7 @@ _UNSEEN: Final = "nobody knows the tool's risk category"
 
 @dataclass(frozen=True, slots=True)
 class NameTrace:
-    """A name or pattern of the policy beside the name of the tool.  `why` is said of one that decides or could have."""
+    """A name or pattern of the policy beside the name of what is used.  `why` is said of one that decides or could have."""
 
     rule: str
     text: str
@@ -123,14 +124,14 @@ class LimitTrace:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """How a call is judged while every counter is empty.
+    """How a call is judged while every counter is empty; `subject` is the name or URI of what is used, a `kind`.
 
     `decision` is what `evaluate` says.  `over` are the charges of an otherwise good call that not even empty counters
     admit; such a call is refused, and nobody is asked about it. `charges` is what a call is charged that is allowed, or
     would be once a person has approved it.
     """
 
-    tool: str
+    subject: str
     decision: Decision
     names: tuple[NameTrace, ...]
     action: Action | None
@@ -139,6 +140,7 @@ class Trace:
     limits: tuple[LimitTrace, ...]
     over: tuple[Reason, ...]
     charges: tuple[Charge, ...]
+    kind: SubjectKind = "tool"
 
     @property
     def effect(self) -> Effect:
@@ -204,7 +206,7 @@ def trace(policy: Policy, document: PolicyFile, call: ToolCall) -> Trace:
     limits = tuple(LimitTrace(_rule_of(each), owed) for each, owed in zip(grounds.levies, dues, strict=True))
     over = over_limit(decision.charges)
     return Trace(
-        tool=call.name,
+        subject=call.name,
         decision=decision,
         names=tuple(_names(policy, call.name, call.category)),
         action=None if grounds.tool is None else grounds.tool.action,
@@ -250,6 +252,31 @@ def over_limit(charges: Iterable[Charge]) -> tuple[Reason, ...]:
         for charge in charges
         if charge.amount > charge.max
     )
+
+
+def globs_beside(
+    name: str, globs: Sequence[tuple[Pattern, str]], decide: Collection[str], passed_over: str, *, exact: bool
+) -> Iterator[NameTrace]:
+    """Yield the globs of a section as they are looked at for a name; each comes with the pointer of its entry.
+
+    `decide` are the pointers of the entries that do, `exact` says whether one of them has this very name, and
+    `passed_over` why a glob that matches does not decide where nothing more specific does.
+    """
+    first: NameTrace | None = None
+    rivals = [pattern for pattern, _ in globs if pattern.matches(name)]
+    for pattern, entry in globs:
+        if not pattern.matches(name):
+            if not exact and first is None:
+                yield NameTrace(entry, pattern.text, "glob", matches=False, decides=False)
+        elif exact or first is not None:
+            winner = name if first is None else first.text
+            why = f"it matches too, and {shown(winner)} is more specific"
+            yield NameTrace(entry, pattern.text, "glob", matches=True, decides=entry in decide, why=why)
+        elif entry in decide:
+            first = NameTrace(entry, pattern.text, "glob", matches=True, decides=True)
+            yield replace(first, why=_why(*rivals[:2]))
+        else:
+            yield NameTrace(entry, pattern.text, "glob", matches=True, decides=False, why=passed_over)
 
 
 def look_at(condition: ReadyCondition, call: ToolCall) -> tuple[Look, ...]:
@@ -321,7 +348,9 @@ def _names(policy: Policy, name: str, category: Category | None) -> Iterator[Nam
     entries = deciding(policy, name, category)
     unseen = denied_unseen(policy, name, category, entries)
     decide = set() if unseen else {entry.pointer for entry in entries}
-    yield from _globs(policy, name, decide, _UNSEEN if unseen else "`*` decides only where nothing else matches")
+    globs = [(pattern, entry.pointer) for pattern, entry in policy.tools.globs]
+    passed_over = _UNSEEN if unseen else "`*` decides only where nothing else matches"
+    yield from globs_beside(name, globs, decide, passed_over, exact=exact is not None)
     for known, entry in policy.categories.items():
         if category is not None and known != category:
             yield NameTrace(entry.pointer, f"@{known}", "category", matches=False, decides=False)
@@ -339,26 +368,6 @@ def _names(policy: Policy, name: str, category: Category | None) -> Iterator[Nam
     if unseen or not entries:
         why = _UNSEEN if unseen else "no name and no pattern matches"
         yield NameTrace("/default", policy.default, "default", matches=True, decides=True, why=why)
-
-
-def _globs(policy: Policy, name: str, decide: set[str], passed_over: str) -> Iterator[NameTrace]:
-    exact = name in policy.tools.exact
-    first: NameTrace | None = None
-    rivals = [pattern for pattern, _ in policy.tools.globs if pattern.matches(name)]
-    for pattern, entry in policy.tools.globs:
-        if not pattern.matches(name):
-            if not exact and first is None:
-                yield NameTrace(entry.pointer, pattern.text, "glob", matches=False, decides=False)
-        elif exact or first is not None:
-            winner = name if first is None else first.text
-            decides = entry.pointer in decide
-            why = f"it matches too, and {shown(winner)} is more specific"
-            yield NameTrace(entry.pointer, pattern.text, "glob", matches=True, decides=decides, why=why)
-        elif entry.pointer in decide:
-            first = NameTrace(entry.pointer, pattern.text, "glob", matches=True, decides=True)
-            yield replace(first, why=_why(*rivals[:2]))
-        else:
-            yield NameTrace(entry.pointer, pattern.text, "glob", matches=True, decides=False, why=passed_over)
 
 
 def _why(winner: Pattern, second: Pattern | None = None) -> str:

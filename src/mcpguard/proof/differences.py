@@ -7,7 +7,7 @@ approvals, the log) is compared by what is written.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from mcpguard.inventory.cases import example_arguments
@@ -130,13 +130,20 @@ def differences(
 def witnesses(
     old: Policy, new: Policy, cases: Sequence[dict[str, object]], surroundings: Surroundings = NOWHERE
 ) -> Iterator[Witness]:
-    """Yield the calls among some cases that two policies judge differently; of a sequence the first such call."""
+    """Yield the calls among some cases that two policies judge differently; of a sequence the first such call.
+
+    Each says the category by which its tool was judged, if either policy has entries for categories.
+    """
+    categories = surroundings.categories if old.categories or new.categories else {}
     seen: set[str] = set()
     for case in CasesFile.model_validate({"cases": list(cases)}).cases:
         witness = _witness(old, new, case, surroundings)
         if witness is None:
             continue
         call = witness.case
+        if call.category is None and call.tool in categories:
+            call = call.model_copy(update={"category": categories[call.tool]})
+            witness = replace(witness, case=call)
         name = repr((call.subject, call.arguments, call.category, witness.number, witness.elapsed_ns))
         if name not in seen:
             seen.add(name)

@@ -135,7 +135,8 @@ class Approvals:
                 self._new_id(), request, decision.reasons, binding=bindings[0], asked_ns=now_ns, terms=terms
             )
             self._questions[question.id] = question
-            if "client" in terms.via and self._session.declares(ticket, "elicitation/create"):
+            # Without time to answer, a dialog would only be in the way.
+            if terms.timeout_ns and "client" in terms.via and self._session.declares(ticket, "elicitation/create"):
                 form = form_of(question, terms)
                 if form is not None:
                     return self._ask_client(question, form, terms, now_ns)
