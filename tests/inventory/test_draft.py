@@ -9,7 +9,7 @@ import pytest
 from mcpguard.inventory.cases import example_arguments, lexical, text_for
 from mcpguard.inventory.draft import Draft, Offered, Posture, draft_policy
 from mcpguard.inventory.pieces import joined
-from mcpguard.inventory.tools import Tool, parse_tools
+from mcpguard.inventory.tools import Prompt, Tool, parse_tools
 from mcpguard.policy.decision import ToolCall
 from mcpguard.policy.evaluate import evaluate
 from support.drafts import faults_of, read_cases, without_cases
@@ -405,7 +405,7 @@ def test_resources_and_prompts_that_the_server_lists_may_be_read() -> None:
     offered = Offered(
         ("hospital://wards", "ui://a", "x\u202e://y", "a://b*"),
         ("hospital://ward/{id}", "file:///{path}", "https://{host}/", "{all}", "odd"),
-        ("hand_over", "x\u202ey"),
+        (Prompt("hand_over", "", (("patient_id", "The patient, like P-1001."),)), Prompt("x\u202ey")),
     )
     document = draft_policy([tool("get_it")], "balanced", offered=offered).document
     assert [*document["resources"]] == ["hospital://wards", "a://b\\*", "hospital://ward/*"]
@@ -414,10 +414,26 @@ def test_resources_and_prompts_that_the_server_lists_may_be_read() -> None:
 
 def test_a_prompt_is_no_way_around_the_rules_of_a_tool_of_the_same_name() -> None:
     tools = [tool("fetch", inputs("url", url=TEXT)), tool("get_it"), tool("delete_it")]
-    offered = Offered(prompts=("fetch", "get_it", "delete_it", "other"))
+    offered = Offered(prompts=tuple(map(Prompt, ("fetch", "get_it", "delete_it", "other"))))
     document = draft_policy(tools, "balanced", offered=offered).document
     actions = {name: entry.get("action", "allow") for name, entry in document["prompts"].items()}
     assert actions == {"fetch": "deny", "get_it": "allow", "delete_it": "deny", "other": "allow"}
+
+
+@pytest.mark.parametrize(
+    ("argument", "described", "action"),
+    [
+        ("url", "", "deny"),
+        ("file_path", "", "deny"),
+        ("sql", "", "deny"),
+        ("topic", "What it is about.", "allow"),
+        ("style", "", "allow"),
+    ],
+)
+def test_a_prompt_that_leads_somewhere_is_left_to_its_owner(argument: str, described: str, action: str) -> None:
+    offered = Offered(prompts=(Prompt("summarize", "Sum it up.", ((argument, described),)),))
+    draft = draft_policy([tool("get_it")], "balanced", offered=offered)
+    assert draft.document["prompts"]["summarize"].get("action", "allow") == action
 
 
 def test_a_tool_whose_rules_do_not_fit_is_asked_about_or_refused(

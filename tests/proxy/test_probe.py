@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcpguard.errors import CommandNotExecutableError, CommandNotFoundError
+from mcpguard.inventory.tools import Prompt
 from mcpguard.proxy.linux import find_descendants
 from mcpguard.proxy.probe import ProbeError, ask_for_all, ask_for_tools
 from support.fake_server import fake_server
@@ -129,8 +130,9 @@ LISTS = {
         {"resources": [{"uri": "file:///b", "name": "b"}]},
     ],
     "resources/templates/list": [{"resourceTemplates": [{"uriTemplate": "file:///{x}", "name": "x"}]}],
-    "prompts/list": [{"prompts": [{"name": "p"}]}],
+    "prompts/list": [{"prompts": [{"name": "p", "description": "d", "arguments": [{"name": "a"}]}]}],
 }
+PROMPT = Prompt("p", "d", (("a", ""),))
 
 
 def ask(command: list[str], deadline_s: float = 30, told: list[str] | None = None) -> Offer:
@@ -143,20 +145,20 @@ def test_everything_that_a_server_offers_is_asked_for_page_by_page() -> None:
     assert offer.tool_list == tuple({"name": name, "inputSchema": {"type": "object"}} for name in ("t0", "t1"))
     assert offer.resources == (("file:///a", "a"), ("file:///b", "b"))
     assert offer.templates == (("file:///{x}", "x"),)
-    assert offer.prompts == ("p",)
+    assert offer.prompts == (PROMPT,)
     assert offer.unanswered == ()
 
 
 def test_only_what_a_server_declares_is_asked_for() -> None:
     offer = ask(server(capabilities={"prompts": {}}, lists=LISTS))
-    assert (offer.tools, offer.resources, offer.templates, offer.prompts) == ((), (), (), ("p",))
+    assert (offer.tools, offer.resources, offer.templates, offer.prompts) == ((), (), (), (PROMPT,))
 
 
 def test_a_list_that_is_refused_is_named_and_the_others_are_given() -> None:
     lists = {name: LISTS[name] for name in ("resources/list", "prompts/list")}
     offer = ask(server(capabilities=EVERYTHING, lists=lists, refused=["resources/templates/list"]))
     assert [tool.name for tool in offer.tools] == ["t0"]
-    assert (offer.resources[0], offer.prompts) == (("file:///a", "a"), ("p",))
+    assert (offer.resources[0], offer.prompts) == (("file:///a", "a"), (PROMPT,))
     assert offer.unanswered == (
         r"the server did not list its resource templates: no resources/templates/list \x1b[31m",
     )

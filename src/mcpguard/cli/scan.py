@@ -150,7 +150,9 @@ def _as_json(offer: Offer, loaded: LoadedPolicy | None) -> dict[str, object]:
             "template",
             (({"uriTemplate": uri, "name": name}, _use(loaded, TemplateUse(uri))) for uri, name in offer.templates),
         ),
-        "prompts": listed("prompt", (({"name": name}, _use(loaded, PromptUse(name))) for name in offer.prompts)),
+        "prompts": listed(
+            "prompt", (({"name": each.name}, _use(loaded, PromptUse(each.name))) for each in offer.prompts)
+        ),
         "unanswered": list(offer.unanswered),
     }
 
@@ -186,7 +188,7 @@ def _others(offer: Offer, loaded: LoadedPolicy | None) -> Iterator[Sequence[str]
     uses: list[tuple[str, ResourceUse | TemplateUse | PromptUse, str]] = [
         *((uri, ResourceUse(uri), "resource") for uri, _ in offer.resources),
         *((uri, TemplateUse(uri), "resource template") for uri, _ in offer.templates),
-        *((name, PromptUse(name), "prompt") for name in offer.prompts),
+        *((each.name, PromptUse(each.name), "prompt") for each in offer.prompts),
     ]
     for name, use, kind in uses:
         standing = _use(loaded, use)

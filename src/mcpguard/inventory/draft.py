@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from mcpguard.errors import PolicyError
 from mcpguard.inventory.check import check_tools
 from mcpguard.inventory.guards import guards_of, worse_values
-from mcpguard.inventory.pieces import Guard, Piece, Posture, Setting, joined, path_text
+from mcpguard.inventory.pieces import Guard, Piece, Posture, Setting, joined, path_text, sentence
 from mcpguard.inventory.risk import classify
-from mcpguard.inventory.sensitive import Sensitive, is_too_large, sensitive_arguments
+from mcpguard.inventory.sensitive import Kind, Sensitive, is_too_large, sensitive_arguments
+from mcpguard.inventory.tools import Prompt, Tool
 from mcpguard.inventory.words import RANK, read_name, words_of
 from mcpguard.policy.check import check_policy
 from mcpguard.policy.compile import Policy, compile_policy
@@ -27,7 +28,6 @@ from mcpguard.policy.model import PolicyFile
 
 if TYPE_CHECKING:
     from mcpguard.inventory.risk import Risk
-    from mcpguard.inventory.tools import Tool
     from mcpguard.policy.decision import Category
 
 __all__ = ["Draft", "DraftedTool", "Offered", "Own", "Posture", "draft_policy", "draft_tool"]
@@ -59,6 +59,10 @@ _RIGHTS: Final = frozenset(
 )
 _SECRETS: Final = frozenset("env secret secrets credential credentials password passwords apikey keychain".split())
 _ANYTHING: Final = frozenset(("shell", "code", "AWS command"))
+_REACHING: Final[frozenset[Kind]] = frozenset(
+    ("path", "url", "SQL", "Cypher", "GraphQL", "shell", "code", "store command", "AWS command", "S3 URI")
+)
+"""What makes a text lead somewhere."""
 _UI: Final = "ui://"
 _FILES_AND_WEB: Final = frozenset(("file", "http", "https", "data"))
 _UNSEEN: Final = re.compile(
@@ -83,11 +87,11 @@ class Own(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """What a server offers besides its tools: URIs, URI templates, names of prompts."""
+    """What a server offers besides its tools: URIs, URI templates, prompts."""
 
     resources: tuple[str, ...] = ()
     templates: tuple[str, ...] = ()
-    prompts: tuple[str, ...] = ()
+    prompts: tuple[Prompt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +321,7 @@ def _document(drafted: Sequence[DraftedTool], posture: Posture, offered: Offered
 
 
 def _sections(drafted: Sequence[DraftedTool], offered: Offered) -> Piece:
-    """Open the resources that a tool shows itself with, and in all but the strict posture those that the server lists."""
+    """Open the resources that a tool shows itself with, and what the server lists besides its tools."""
     resources: Piece = {}
     shown = [each.tool.name for each in drafted if each.treatment != "deny" and _refers_to_ui(each.tool.meta)]
     if shown:
@@ -331,11 +335,22 @@ def _sections(drafted: Sequence[DraftedTool], offered: Offered) -> Piece:
     if offered.prompts:
         ruled = {each.tool.name for each in drafted if each.guards or each.treatment != "allow"}
         sections["prompts"] = {
-            key_of(name): dict(_SECOND_DOOR if name in ruled else _PROMPT)
-            for name in dict.fromkeys(offered.prompts)
-            if not _UNSEEN.search(name)
+            key_of(each.name): dict(_SECOND_DOOR) if each.name in ruled else _prompt(each)
+            for each in offered.prompts
+            if not _UNSEEN.search(each.name)
         }
     return sections
+
+
+def _prompt(prompt: Prompt) -> Piece:
+    """Open a prompt, unless one of its arguments leads somewhere: no rule of a policy looks at those."""
+    properties = {name: {"type": "string", "description": described} for name, described in prompt.arguments}
+    alike = Tool(prompt.name, prompt.description, {"type": "object", "properties": properties})
+    reach = next((each for each in sensitive_arguments(alike, classify(alike)) if each.kind in _REACHING), None)
+    if reach is None:
+        return dict(_PROMPT)
+    comment = f"{sentence(reach.why)}, and no rule looks at the arguments of prompts: look at it before you open it."
+    return {"$comment": comment, "action": "deny", "reason": "nobody has looked at where this prompt leads"}
 
 
 def _literals(offered: Offered) -> Iterator[str]:

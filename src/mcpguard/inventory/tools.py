@@ -34,6 +34,15 @@ class Tool:
     meta: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One prompt as its server describes it; `arguments` are pairs of a name and a description, and all of them texts."""
+
+    name: str
+    description: str = ""
+    arguments: tuple[tuple[str, str], ...] = ()
+
+
 def parse_tools(value: object) -> tuple[Tool, ...]:
     """Read a list of tools: a whole answer to `tools/list`, its result, `{"tools": [...]}`, or the list alone.
 

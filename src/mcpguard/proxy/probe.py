@@ -20,7 +20,7 @@ import anyio
 import jiter
 
 from mcpguard.errors import CommandNotExecutableError, CommandNotFoundError, GuardError
-from mcpguard.inventory.tools import Tool, ToolListError, parse_tools
+from mcpguard.inventory.tools import Prompt, Tool, ToolListError, parse_tools
 from mcpguard.proxy.linux import adopt_orphans, find_descendants
 from mcpguard.stores.text import printable
 
@@ -56,7 +56,7 @@ class Offer:
     tool_list: Sequence[object]
     resources: tuple[tuple[str, str], ...]
     templates: tuple[tuple[str, str], ...]
-    prompts: tuple[str, ...]
+    prompts: tuple[Prompt, ...]
     unanswered: tuple[str, ...]
 
 
@@ -67,7 +67,7 @@ class _Answers:
     tools: list[object] = field(default_factory=list)
     resources: list[tuple[str, str]] = field(default_factory=list)
     templates: list[tuple[str, str]] = field(default_factory=list)
-    prompts: list[str] = field(default_factory=list)
+    prompts: list[Prompt] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
     asked_for: str = "tools"
 
@@ -226,7 +226,14 @@ async def _everything(client: Client, answers: _Answers) -> None:
 
     async def prompts(cursor: str | None) -> str | None:
         found = await client.list_prompts(cursor=cursor)
-        answers.prompts += [each.name for each in found.prompts]
+        answers.prompts += [
+            Prompt(
+                each.name,
+                each.description or "",
+                tuple((argument.name, argument.description or "") for argument in each.arguments or ()),
+            )
+            for each in found.prompts
+        ]
         return found.next_cursor
 
     if client.server_capabilities.resources is not None:
