@@ -12,7 +12,7 @@ from mcpguard.proof.boundaries import boundaries_of
 from mcpguard.proof.cases import CasesFile
 from mcpguard.proof.judge import judge
 from mcpguard.proof.mutants import mutants_of
-from mcpguard.proof.noticing import Suggestions, completed
+from mcpguard.proof.noticing import Suggestions, completed, neighbours_of
 from mcpguard.proof.survivors import Survey, survey
 
 Json = dict[str, Any]
@@ -139,3 +139,23 @@ def test_every_added_case_notices_something() -> None:
         if surveyed(document, [each for each in written if each is not case]).noticed == noticed
     ]
     assert len(redundant) < len(written) / 2
+
+
+@pytest.mark.parametrize(
+    ("value", "neighbours"),
+    [
+        ("ab", ["xab", "x ab", "abx", "ab x", "ab; x", "ab\nx", "b", "a", ["ab"]]),
+        ({"n": 1, "t": [""]}, [{"n": 1, "t": [each]} for each in ("x", "x ", "x", " x", "; x", "\nx", "", "", [""])]),
+        (5, []),
+    ],
+)
+def test_the_neighbours_of_a_value_differ_in_one_text(value: Any, neighbours: list[Any]) -> None:
+    assert [*neighbours_of(value)] == neighbours
+
+
+def test_where_no_call_is_known_those_beside_the_cases_are_looked_at() -> None:
+    unreadable = {"conditions": [{"path": "args.q", "op": "regex", "value": r"(?i)^\s*select\b[^;]*;?\s*$"}]}
+    document = PolicyFile.model_validate({"version": "1", "tools": {"ask": {"require": [unreadable]}}})
+    own = {"tool": "ask", "arguments": {"q": "SELECT 1"}, "expect": "allow"}
+    assert surveyed(document, [own]).survivors
+    assert not surveyed(document, completed(compile_policy(document), [own])).survivors

@@ -108,8 +108,9 @@ def test(
         from mcpguard.proof.noticing import Suggestions
         from mcpguard.proof.survivors import survey
 
-        found = survey(policy.document, [each.case for each in judged], surroundings)
-        suggest = Suggestions(policy.policy, tools, surroundings).for_mutant
+        known = [each.case for each in judged]
+        found = survey(policy.document, known, surroundings)
+        suggest = Suggestions(policy.policy, tools, surroundings, known).for_mutant
     if as_json:
         mutants = {"mutants": found and suggest and survey_as_json(file, found, suggest)} if mutate else {}
         click.echo(json_lines(_as_json(file, judged) | mutants))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic import ValidationError
 
@@ -28,22 +28,41 @@ Suggest: TypeAlias = Callable[["Mutant"], "Written | None"]
 
 _MOST_SEARCHED: Final = 60
 """For so many changes the boundaries of the changed policy are looked at, too: each takes as long as those of the policy."""
+_MOST_NEIGHBOURS: Final = 20
+"""Of so many calls the neighbours are looked at, for each change."""
 _MOST_ROUNDS: Final = 3
 """What cases try, mutants let pass: so more cases make other mutants."""
 
 
 class Suggestions:
-    """Looks for cases that tell a policy from its mutants: among the calls at its own boundaries, then among those at theirs."""
+    """Looks for cases that tell a policy from its mutants.
 
-    def __init__(self, policy: Policy, tools: Sequence[Tool] = (), surroundings: Surroundings = NOWHERE) -> None:
+    Among the calls at its own boundaries; then among the neighbours of the calls of `cases`, which somebody has found where no other
+    call is known; then among those at the boundaries of the mutants.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        tools: Sequence[Tool] = (),
+        surroundings: Surroundings = NOWHERE,
+        cases: Sequence[AnyCase] = (),
+    ) -> None:
         self._policy = policy
         self._tools = tools
         self._surroundings = surroundings
+        self._calls: list[Case] = []
         self._searched = 0
+        self.know(cases)
+
+    def know(self, cases: Sequence[AnyCase]) -> None:
+        """Look beside these cases, too, from now on."""
+        self._calls += [call for case in cases for call in calls_of(case) if call.tool and call.arguments]
 
     def for_mutant(self, mutant: Mutant) -> Written | None:
         """Give a case, as a cases file has it, that holds for the policy and not for the mutant; None if none was found."""
         concerned = [(written, case) for written, case in self._own if mutant.concerns(case)]
+        concerned += self._beside([call for call in self._calls if mutant.concerns(call)])
         try:
             part = compile_policy(mutant.document([call for _, case in concerned for call in calls_of(case)]))
             for written, case in concerned:
@@ -59,6 +78,17 @@ class Suggestions:
             if not self._holds(changed, case, mutant):
                 return written
         return None
+
+    def _beside(self, calls: Sequence[Case]) -> Iterator[tuple[Written, AnyCase]]:
+        """Yield neighbours of calls, with what the policy makes of them as what is expected."""
+        for call in calls[:_MOST_NEIGHBOURS]:
+            category = {} if call.category is None else {"category": call.category}
+            for arguments in neighbours_of(call.arguments):
+                written = {"tool": call.tool, "arguments": arguments, **category}
+                asked = Case.model_validate({**written, "expect": "deny"})
+                outcome, _ = Session(self._policy, self._surroundings).call(asked)
+                told = _expecting(written, outcome)
+                yield told, Case.model_validate(told)
 
     @cached_property
     def _own(self) -> list[tuple[Written, AnyCase]]:
@@ -113,9 +143,9 @@ def completed(
     policy: Policy, cases: Sequence[Written], tools: Sequence[Tool] = (), surroundings: Surroundings = NOWHERE
 ) -> list[Written]:
     """Return the cases, which all hold, and behind them as few more as it takes to notice what can be noticed."""
-    suggestions = Suggestions(policy, tools, surroundings)
     written = list(cases)
     read = _read(written)
+    suggestions = Suggestions(policy, tools, surroundings, read)
     for _ in range(_MOST_ROUNDS):
         added: list[AnyCase] = []
         for mutant in survey(policy.document, read, surroundings).survivors:
@@ -128,6 +158,7 @@ def completed(
         if not added:
             break
         read += added
+        suggestions.know(added)
     return written
 
 
@@ -140,6 +171,23 @@ def _expecting(written: Written, outcome: Outcome) -> Written:
     told = {key: value for key, value in written.items() if key not in ("name", "because", "expect")}
     because = {} if outcome.effect == "allow" else {"because": [outcome.reasons[0].rule]}
     return {**told, "expect": outcome.effect, **because}
+
+
+def neighbours_of(value: Any) -> Iterator[Any]:  # noqa: ANN401 - JSON
+    """Yield values that differ from a value in one text: one that is longer or shorter at an end, or stands in a list."""
+    match value:
+        case str():
+            yield from (f"x{value}", f"x {value}", f"{value}x", f"{value} x", f"{value}; x", f"{value}\nx")
+            yield from (value[1:], value[:-1])
+            yield [value]
+        case dict():
+            for key, inner in value.items():
+                yield from ({**value, key: other} for other in neighbours_of(inner))
+        case list():
+            for index, inner in enumerate(value):
+                yield from ([*value[:index], other, *value[index + 1 :]] for other in neighbours_of(inner))
+        case _:
+            pass
 
 
 def _is_near(rule: str, changed: str) -> bool:
