@@ -285,3 +285,14 @@ def test_a_flood_of_stderr_that_nobody_reads_holds_nothing_up(connect: Connect) 
     assert client.call("echo", {"a": 1}) == '{"a": 1}'
     os.kill(client.process.pid, signal.SIGTERM)
     assert client.wait() == 128 + signal.SIGTERM
+
+
+def test_a_refusal_is_heard_before_the_answer_to_what_was_asked_after_it(connect: Connect) -> None:
+    client = connect()
+    asked = range(1, 401)
+    tools = ("echo", "danger")
+    calls = (request(id_, "tools/call", {"name": tools[id_ % 2], "arguments": {}}) for id_ in asked)
+    client.write(b"".join(calls))
+    heard = client.ids(len(asked))
+    places = {id_: place for place, id_ in enumerate(heard)}
+    assert [id_ for id_ in asked if id_ % 2 == 0 and places[id_] < places[id_ - 1]] == []

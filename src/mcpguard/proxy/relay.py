@@ -390,10 +390,11 @@ class Relay:
                 self._take_back(batch)
             records = ()
         upstream_behind = client_behind = False
-        if batch.to_upstream:
-            upstream_behind = _send(self.to_upstream, batch.to_upstream, side)
+        # The client first: what is refused is heard before the answer to what came after it.
         if batch.to_client:
             client_behind = _send(self.to_client, batch.to_client, side)
+        if batch.to_upstream:
+            upstream_behind = _send(self.to_upstream, batch.to_upstream, side)
         # What only tells of the past keeps nobody waiting; but it is not kept waiting itself by a side that does not read.
         if records:
             self._write(records)
