@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mcpguard.cli.console import counted, report_console
+from mcpguard.cli.policy_files import loaded_policy
 from mcpguard.cli.tool_lists import read_tools
-from mcpguard.errors import ExitCode, PolicyError
+from mcpguard.errors import ExitCode
 from mcpguard.inventory.check import check_tools
 from mcpguard.policy.check import check_policy, left_out
-from mcpguard.stores.files import load_policy
 from mcpguard.stores.positions import positions_in
 from mcpguard.stores.text import Position, printable
 
@@ -49,7 +49,7 @@ def check(
     """
     if command and tool_list is not None:
         raise click.UsageError("--tools and a COMMAND contradict each other.")
-    loaded = _loaded(file)
+    loaded = loaded_policy(file)
     tools = _tools(command, tool_list)
     found = _findings(loaded, tools)
     if as_json:
@@ -58,15 +58,6 @@ def check(
         _print(file, found, tools)
     if any(finding.severity == "error" for finding in found):
         context.exit(ExitCode.FINDINGS)
-
-
-def _loaded(path: Path) -> LoadedPolicy:
-    try:
-        return load_policy(path)
-    except PolicyError as error:
-        for finding in error.findings:
-            click.echo(str(finding), err=True)
-        raise click.exceptions.Exit(ExitCode.POLICY) from None
 
 
 def _tools(command: tuple[str, ...], tool_list: Path | None) -> tuple[Tool, ...] | None:

@@ -11,8 +11,9 @@ import click
 from mcpguard.cli.console import report_console
 from mcpguard.cli.explain_words import explain_words
 from mcpguard.cli.json_lines import json_lines
+from mcpguard.cli.policy_files import loaded_all
 from mcpguard.cli.tool_lists import read_tools
-from mcpguard.errors import ExitCode, PolicyError
+from mcpguard.errors import ExitCode
 from mcpguard.inventory.risk import classify
 from mcpguard.stores.files import load_policy
 from mcpguard.stores.positions import positions_in
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from mcpguard.proof.differences import Difference, Differences, Kind, Witness
     from mcpguard.proof.judge import Outcome
     from mcpguard.proof.units import Side
-    from mcpguard.stores.files import LoadedPolicy
     from mcpguard.stores.text import Position
 
 _MOST_SHOWN: Final = 3
@@ -59,7 +59,7 @@ def diff(context: click.Context, old: Path, new: Path, tool_list: Path | None, *
     Exit status: 0 if there is no difference, 1 if there is one, 3 if a file cannot be used.
     """
     tools = () if tool_list is None else read_tools(tool_list)
-    before, after = _loaded(old, new)
+    before, after = loaded_all((old, new), load_policy)
     from mcpguard.proof.differences import differences
     from mcpguard.proof.judge import Surroundings
     from mcpguard.proxy.links import resolver
@@ -72,20 +72,6 @@ def diff(context: click.Context, old: Path, new: Path, tool_list: Path | None, *
     else:
         report.tell()
     context.exit(ExitCode.FINDINGS if found else ExitCode.OK)
-
-
-def _loaded(*paths: Path) -> tuple[LoadedPolicy, ...]:
-    """Load both, or say everything that is wrong with either."""
-    loaded = []
-    for path in paths:
-        try:
-            loaded.append(load_policy(path))
-        except PolicyError as error:
-            for finding in error.findings:
-                click.echo(str(finding), err=True)
-    if len(loaded) < len(paths):
-        raise click.exceptions.Exit(ExitCode.POLICY)
-    return tuple(loaded)
 
 
 class _Report:

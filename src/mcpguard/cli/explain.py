@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
-from mcpguard.errors import ExitCode, PolicyError
+from mcpguard.cli.policy_files import loaded_policy
+from mcpguard.errors import ExitCode
 from mcpguard.inventory.risk import Risk, classify
 from mcpguard.inventory.tools import ToolListError, parse_tools
 from mcpguard.policy.decision import Category, PromptUse, ResourceUse, ToolCall
 from mcpguard.policy.mend import mend
 from mcpguard.policy.trace import trace
 from mcpguard.policy.trace_uses import trace_use
-from mcpguard.stores.files import load_policy
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
@@ -88,12 +88,7 @@ def explain(
         raise click.UsageError(f"{' and '.join(given)} can only be given with a TOOL.")
     arguments = _arguments(arguments_text)
     listed = None if tools_file is None else _listed(tools_file)
-    try:
-        loaded = load_policy(file)
-    except PolicyError as error:
-        for finding in error.findings:
-            click.echo(str(finding), err=True)
-        context.exit(ExitCode.POLICY)
+    loaded = loaded_policy(file)
     if tool is not None:
         seen = _see_call(loaded, tool, arguments, said=category, listed=listed, tools_file=tools_file)
     elif uri is not None:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from mcpguard.cli.classify import new_console, print_risks, print_table, risk_as_json
 from mcpguard.cli.console import counted, tell
-from mcpguard.errors import ExitCode, PolicyError
+from mcpguard.cli.policy_files import loaded_policy
+from mcpguard.cli.saving import save_all
 from mcpguard.inventory.check import category_of
 from mcpguard.inventory.risk import classify
 from mcpguard.policy.decision import PromptUse, ResourceUse, TemplateUse
 from mcpguard.policy.standing import Standing, standing_of, standing_of_tool
-from mcpguard.stores.files import load_policy
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
@@ -71,7 +68,7 @@ def scan(
     in need of approval. Exits with 1 if the server does not give its tools in time, with 127 if there is no such command, 126 if
     it cannot be executed, and with 3 if the policy cannot be used.
     """
-    loaded = None if policy_file is None else _loaded(policy_file)
+    loaded = None if policy_file is None else loaded_policy(policy_file)
     if save is not None and not save.absolute().parent.is_dir():
         raise click.UsageError(f"--save: there is no directory {printable(str(save.absolute().parent))}.")
     from mcpguard.proxy.probe import ask_for_all
@@ -81,45 +78,12 @@ def scan(
     for missing in offer.unanswered:
         tell(missing)
     if save is not None:
-        _save(save, offer)
+        save_all({save: json.dumps({"tools": list(offer.tool_list)}, indent=2) + "\n"}, force=True)
         tell(f"wrote {counted(len(offer.tools), 'tool')} to {printable(str(save))}")
     if as_json:
         click.echo(json.dumps(_as_json(offer, loaded), indent=2))
     else:
         _print(offer, loaded)
-
-
-def _loaded(path: Path) -> LoadedPolicy:
-    try:
-        return load_policy(path)
-    except PolicyError as error:
-        for finding in error.findings:
-            click.echo(str(finding), err=True)
-        raise click.exceptions.Exit(ExitCode.POLICY) from None
-
-
-def _save(path: Path, offer: Offer) -> None:
-    """Write the list beside its place first: what was there stays whole if that fails."""
-    try:
-        with NamedTemporaryFile("w", encoding="utf-8", dir=path.absolute().parent, delete=False) as file:
-            try:
-                json.dump({"tools": list(offer.tool_list)}, file, indent=2)
-                file.write("\n")
-                file.close()
-                Path(file.name).chmod(0o666 & ~_umask())
-                Path(file.name).replace(path)
-            except OSError:
-                with suppress(OSError):
-                    Path(file.name).unlink()
-                raise
-    except OSError as error:
-        raise click.ClickException(f"{printable(str(path))} cannot be written: {error.strerror}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _tool_standing(loaded: LoadedPolicy, tool: Tool) -> Standing:

@@ -11,13 +11,13 @@ import click
 from mcpguard.cli.explain_words import explain_words
 from mcpguard.cli.json_lines import json_lines
 from mcpguard.cli.mutating import survey_as_json, survey_lines
+from mcpguard.cli.policy_files import loaded_all, loaded_policy
 from mcpguard.cli.tool_lists import read_tools
-from mcpguard.errors import ExitCode, PolicyError
+from mcpguard.errors import ExitCode
 from mcpguard.inventory.risk import classify
 from mcpguard.policy.entries import pointer
 from mcpguard.proof.cases import SUFFIXES, Case, Step, load_cases
 from mcpguard.proof.judge import Surroundings, judge
-from mcpguard.stores.files import load_policy
 from mcpguard.stores.positions import positions_in
 from mcpguard.stores.text import printable
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from mcpguard.policy.decision import Category
     from mcpguard.proof.cases import AnyCase, LoadedCases
     from mcpguard.proof.judge import Outcome, Result
-    from mcpguard.stores.files import LoadedPolicy
     from mcpguard.stores.text import Position
 
 _LONGEST_COMMAND: Final = 100_000
@@ -86,7 +85,7 @@ def test(
     if output is not None and not generate:
         raise click.UsageError("-o is for --generate.")
     tools = () if tool_list is None else read_tools(tool_list)
-    policy = _policy(file)
+    policy = loaded_policy(file)
     from mcpguard.proxy.links import resolver
 
     categories: dict[str, Category] = {tool.name: classify(tool).category for tool in tools}
@@ -95,7 +94,7 @@ def test(
         from mcpguard.cli.generating import generate as write_cases
 
         context.exit(write_cases(policy, tools, surroundings, output, force=force))
-    loaded = _cases(cases or _beside(file), policy)
+    loaded = loaded_all(cases or _beside(file), lambda path: load_cases(path, policy.document))
     judged = [
         _Judged(each, index, case, judge(policy.policy, case, surroundings))
         for each in loaded
@@ -187,32 +186,6 @@ def _beside(file: Path) -> tuple[Path, ...]:
             "`mcpguard test --generate` writes some for this one; or name a file of cases."
         )
     return found
-
-
-def _policy(file: Path) -> LoadedPolicy:
-    try:
-        return load_policy(file)
-    except PolicyError as error:
-        _tell(error)
-        raise click.exceptions.Exit(ExitCode.POLICY) from None
-
-
-def _cases(paths: tuple[Path, ...], policy: LoadedPolicy) -> list[LoadedCases]:
-    """Load every file of cases, or say everything that is wrong with any of them."""
-    loaded: list[LoadedCases] = []
-    for path in paths:
-        try:
-            loaded.append(load_cases(path, policy.document))
-        except PolicyError as error:
-            _tell(error)
-    if len(loaded) < len(paths):
-        raise click.exceptions.Exit(ExitCode.POLICY)
-    return loaded
-
-
-def _tell(error: PolicyError) -> None:
-    for finding in error.findings:
-        click.echo(str(finding), err=True)
 
 
 def _place(judged: list[_Judged]) -> None:
