@@ -204,7 +204,7 @@ def test_a_list_that_cannot_be_written_is_an_error_and_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mcpguard.cli.scan.Path.replace", full)
+    monkeypatch.setattr("mcpguard.cli.saving.Path.replace", full)
     result = CliRunner().invoke(app, ["scan", "--save", str(tmp_path / "list.json"), "--", *fake_server()])
     assert result.exit_code == ExitCode.FINDINGS
     assert "list.json cannot be written: No space left on device" in result.stderr

@@ -26,7 +26,7 @@ from mcp.client.client import Client
 from mcpguard.stores.desks import Look, look, runs_directory, tell
 from support import StdioPeer, guard_argv, write_policy
 from support.processes import descendants, wait_until_gone
-from support.sdk_client import Ears, Mode, sdk_client
+from support.sdk_client import Ears, Mode, journal, sdk_client, text_of
 from support.stdio import EXIT_S, FIRST_REPLY_S, Message
 
 if TYPE_CHECKING:
@@ -460,19 +460,3 @@ def statuses(log: Path) -> list[str]:
 
 def text_in(log: Path) -> str:
     return log.read_text()
-
-
-async def journal(client: Client) -> list[str]:
-    """Return the names of the tools that ran."""
-    content = (await client.call_tool("journal", {})).structured_content
-    assert isinstance(content, dict)
-    ran = content["result"]
-    assert isinstance(ran, list)
-    return ran
-
-
-def text_of(result: types.CallToolResult) -> str:
-    """Return the text of a result that is one text block."""
-    (block,) = result.content
-    assert isinstance(block, types.TextContent)
-    return block.text

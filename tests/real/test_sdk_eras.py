@@ -21,7 +21,7 @@ from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 
 from support import guard_argv, write_policy
-from support.sdk_client import Ears, Mode, sdk_client
+from support.sdk_client import Ears, Mode, journal, sdk_client, text_of
 from support.stdio import FIRST_REPLY_S
 
 SERVERS = Path(__file__).parents[1] / "support"
@@ -261,19 +261,3 @@ async def refusal_of_call(client: Client, tool: str) -> str:
         return error.message
     assert result.is_error
     return text_of(result)
-
-
-async def journal(client: Client) -> list[str]:
-    """Return the names of the tools that ran."""
-    content = (await client.call_tool("journal", {})).structured_content
-    assert isinstance(content, dict)
-    ran = content["result"]
-    assert isinstance(ran, list)
-    return ran
-
-
-def text_of(result: types.CallToolResult) -> str:
-    """Return the text of a result that is one text block."""
-    (block,) = result.content
-    assert isinstance(block, types.TextContent)
-    return block.text

@@ -137,3 +137,19 @@ async def sdk_client(
 def as_json(value: BaseModel) -> Any:
     """Return what stood on the wire."""
     return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+async def journal(client: Client) -> list[str]:
+    """Return the names of the tools that ran."""
+    content = (await client.call_tool("journal", {})).structured_content
+    assert isinstance(content, dict)
+    ran = content["result"]
+    assert isinstance(ran, list)
+    return ran
+
+
+def text_of(result: types.CallToolResult) -> str:
+    """Return the text of a result that is one text block."""
+    (block,) = result.content
+    assert isinstance(block, types.TextContent)
+    return block.text
