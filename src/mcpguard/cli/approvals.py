@@ -37,7 +37,7 @@ WATCH_EVERY_S: Final = 0.5
 FEWEST_COLUMNS: Final = 40
 
 
-@click.command()
+@click.command(short_help="Show the calls that wait for a person.")
 @click.option("--watch", is_flag=True, help="Go on showing calls as they come, and say when one is gone, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with an object for each call.")
 @click.pass_context

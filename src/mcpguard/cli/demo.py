@@ -131,7 +131,7 @@ class Observed:
     asked: tuple[str, ...] = ()
 
 
-@click.command()
+@click.command(short_help="Show the guard at work, in a few seconds.")
 @click.pass_context
 def demo(context: click.Context) -> None:
     """Show the guard at work in front of a make-believe hospital store.

@@ -32,7 +32,7 @@ _PATIENTS = {
 }
 
 
-@click.command("demo-server")
+@click.command("demo-server", short_help="Serve a make-believe hospital store over MCP.")
 def demo_server() -> None:
     """Serve a small make-believe hospital store over MCP, to try a policy on.
 

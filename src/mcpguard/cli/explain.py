@@ -34,7 +34,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 _THINGS: Final = 3
 
 
-@click.command()
+@click.command(short_help="Say what a policy makes of one call, and why.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("tool", required=False)
 @click.option("--resource", "uri", metavar="URI", help="Instead of TOOL: the resource that is read.")

@@ -32,7 +32,7 @@ _NAMING: Final = frozenset(("-r", "--repository", "--root", "--allow", "--allowe
 POSTURES: Final = get_args(Posture)
 
 
-@click.command(options_metavar="[--posture strict|balanced|open] [-o FILE] [--list LIST.json]")
+@click.command(options_metavar="[--posture strict|balanced|open] [-o FILE.json] [--list LIST.json]")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND [ARG]...]")
 @click.option(
     "--posture",
@@ -44,7 +44,7 @@ POSTURES: Final = get_args(Posture)
 @click.option(
     "-o",
     "--output",
-    metavar="FILE",
+    metavar="FILE.json",
     type=click.Path(path_type=Path),
     help="Write the policy to FILE.json and its cases to FILE.test.json.  Default: the policy on stdout, and no cases.",
 )

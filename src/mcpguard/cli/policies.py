@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mcpguard.stores.library import LibraryPolicy
 
 
-@click.command(options_metavar="[--cases | --json]")
+@click.command(options_metavar="[--cases | --json]", short_help="List or print the reviewed policies.")
 @click.argument("name", required=False)
 @click.option("--cases", is_flag=True, help="Print the test cases of the policy NAME instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, with an object for each policy.")

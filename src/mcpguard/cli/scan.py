@@ -34,7 +34,9 @@ _EVIDENCE: Final = {
 }
 
 
-@click.command(options_metavar="[--policy FILE] [--save LIST.json] [--json]")
+@click.command(
+    options_metavar="[--policy FILE] [--save LIST.json] [--json]", short_help="List a server's tools, and their risk."
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARG]...")
 @click.option(
     "--policy",

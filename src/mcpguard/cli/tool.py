@@ -30,7 +30,10 @@ _COLUMNS: Final = 110
 _MOST_TEXT: Final = 600
 
 
-@click.command(options_metavar="[--posture strict|balanced|open] [--list LIST.json] [--json]")
+@click.command(
+    options_metavar="[--posture strict|balanced|open] [--list LIST.json] [--json]",
+    short_help="Show the page of one tool, with its rule.",
+)
 @click.argument("name")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND [ARG]...]")
 @click.option(
