@@ -389,11 +389,13 @@ class Relay:
             if not self._write(records):
                 self._take_back(batch)
             records = ()
-        upstream_behind = client_behind = False
-        # The client first: what is refused is heard before the answer to what came after it.
+        client_behind = upstream_behind = False
+        # Whoever spoke first: what is refused of a side is heard before what the other says or does after the rest.
+        if batch.to_upstream and side is UPSTREAM:
+            upstream_behind = _send(self.to_upstream, batch.to_upstream, side)
         if batch.to_client:
             client_behind = _send(self.to_client, batch.to_client, side)
-        if batch.to_upstream:
+        if batch.to_upstream and side is not UPSTREAM:
             upstream_behind = _send(self.to_upstream, batch.to_upstream, side)
         # What only tells of the past keeps nobody waiting; but it is not kept waiting itself by a side that does not read.
         if records:
