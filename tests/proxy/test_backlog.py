@@ -273,7 +273,8 @@ def test_stderr_of_200_mib_that_nobody_reads_is_dropped_and_counted_while_calls_
             written = True
             assert message["params"]["data"]["text"] == "written"
     assert peak_bytes(client.process.pid) - before < ROOM_BYTES
-    said: list[bytes] = []
+    # Somebody begins to read: once that has made room, the next bytes come with how many did not.
+    said = [os.read(client.stderr, MIB)]
     reader = threading.Thread(target=lambda: said.extend(iter(lambda: os.read(client.stderr, MIB), b"")))
     reader.start()
     client.call("stderr", {"bytes": 65536})

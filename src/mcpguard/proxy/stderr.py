@@ -32,13 +32,17 @@ class Stderr:
         self._write(f"mcpguard: {text}\n".encode("utf-8", "backslashreplace"))
 
     def pass_on(self, fd: int, on_first_byte: Callable[[], None]) -> None:
-        """Copy what comes from `fd` until it ends."""
+        """Copy what comes from `fd` until it ends; say then, to a reader who is back, what was dropped since that was last said."""
         first = True
         while chunk := os.read(fd, 65536):
             if first:
                 on_first_byte()
                 first = False
             self._write(chunk)
+        with self._lock:
+            if self._stuck and is_writable(self._fd):
+                self._stuck = False
+                self._say_dropped()
 
     @property
     def dropped(self) -> int:
@@ -55,9 +59,7 @@ class Stderr:
                     return
                 try:
                     if self._stuck:
-                        os.write(
-                            self._fd, b"\nmcpguard: %d bytes of stderr were dropped: nobody read them\n" % self._dropped
-                        )
+                        self._say_dropped()
                         self._stuck = not is_writable(self._fd)
                         if self._stuck:
                             self._dropped += len(data) - start
@@ -66,3 +68,9 @@ class Stderr:
                 except OSError:
                     self._dropped += len(data) - start
                     return
+
+    def _say_dropped(self) -> None:
+        try:
+            os.write(self._fd, b"\nmcpguard: %d bytes of stderr were dropped: nobody read them\n" % self._dropped)
+        except OSError:
+            return
