@@ -429,6 +429,39 @@ def test_an_interrupted_run_leaves_nothing_behind(workplace: Path, tmp_path: Pat
     assert "Traceback" not in stderr
 
 
+EARLY = """\
+import signal, sys
+from mcpguard.proxy import stopwatch
+from mcpguard.__main__ import main
+
+def start_and_be_interrupted(command, real=stopwatch.start, number=int(sys.argv.pop(1))):
+    upstream = real(command)
+    upstream.confirm_start()
+    signal.raise_signal(number)
+    return upstream
+
+stopwatch.start = start_and_be_interrupted
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_while_a_server_is_being_started_leaves_nothing_behind(
+    workplace: Path, number: signal.Signals
+) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", EARLY, str(int(number)), "bench", "--", *fake_server("ignore-eof", "ignore-term")],
+        cwd=workplace.parent,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert process.returncode == 128 + number
+    assert "Traceback" not in process.stderr
+
+
 def wait_for_start(process: subprocess.Popen[str], record: Path) -> None:
     """Wait until a server has heard something."""
     end = time.monotonic() + DEADLINE_S

@@ -6,13 +6,11 @@ import json
 import os
 import platform
 import shutil
-import signal
 import sys
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -23,6 +21,7 @@ from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.policy.decision import ToolCall
 from mcpguard.policy.evaluate import evaluate
 from mcpguard.protocol.wire import CLIENT, Malformed, decode
+from mcpguard.proxy.leftovers import no_leftovers
 from mcpguard.stores.files import load_policy
 from mcpguard.stores.text import printable
 
@@ -87,7 +86,7 @@ def bench(
     if arguments is not None and tool is None:
         raise click.UsageError("--arguments are those of a --tool.")
     given = _arguments(arguments)
-    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="mcpguard-bench-") as directory:
+    with no_leftovers(), tempfile.TemporaryDirectory(prefix="mcpguard-bench-") as directory:
         everything = Path(directory, "policy.json")
         everything.write_text(ALLOW_EVERYTHING)
         plan = Plan(command, policy or everything, tool, given, calls, timeout_s)
@@ -171,22 +170,6 @@ class _Progress:
             sys.stderr.write(f"\r{line.ljust(self._width)}" + ("" if line else "\r"))
             sys.stderr.flush()
             self._width = len(line)
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let signals that would end this process at once end it in good order: nothing that was started stays."""
-
-    def stop(number: int, _: object) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)
-        raise click.exceptions.Exit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 # Saying what was found

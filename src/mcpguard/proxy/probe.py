@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import tempfile
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TextIO, TypeAlias
@@ -21,7 +19,7 @@ import jiter
 
 from mcpguard.errors import CommandNotExecutableError, CommandNotFoundError, GuardError
 from mcpguard.inventory.tools import Prompt, Tool, ToolListError, parse_tools
-from mcpguard.proxy.linux import adopt_orphans, find_descendants
+from mcpguard.proxy.leftovers import no_leftovers
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ TELL_EVERY_S: Final = 5.0
 _LAST_LINES: Final = 3
 _LAST_BYTES: Final = 4096
 _SHOWN: Final = 300
-_REAP_S: Final = 2.0
 
 
 class ProbeError(GuardError):
@@ -122,13 +119,11 @@ def _say_nothing(message: str) -> None:
 
 
 def _ask(command: Sequence[str], deadline_s: float, question: _Question, tell: Callable[[str], None]) -> Offer:
-    others = set(find_descendants(os.getpid()))
-    adopt_orphans()
     # The SDK logs what it cannot read, and with nobody listening that would go to our stderr.
     for name in ("mcp", "client"):
         logging.getLogger(name).addHandler(logging.NullHandler())
     answers = _Answers()
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as stderr:
+    with no_leftovers(), tempfile.TemporaryFile("w+", encoding="utf-8") as stderr:
         visit = _Visit(tuple(command), stderr, question, answers)
         failure: BaseException
         try:
@@ -138,8 +133,6 @@ def _ask(command: Sequence[str], deadline_s: float, question: _Question, tell: C
             failure = failures
         except* _failures() as failures:
             failure = failures
-        finally:
-            _end_all_but(others)
         raise _explained(failure, command[0], deadline_s, stderr, answers.asked_for) from failure
 
 
@@ -300,27 +293,3 @@ def _last_lines(stderr: TextIO) -> str:
 def _short(text: str) -> str:
     line = printable(" ".join(text.split()))
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "…"
-
-
-def _end_all_but(others: set[int]) -> None:
-    """Kill and reap every descendant that is not one of `others`, also what has left the server's process group."""
-    until = time.monotonic() + _REAP_S
-    killed: set[int] = set()
-    while time.monotonic() < until:
-        left = set(find_descendants(os.getpid())) - others
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                continue
-        killed = {pid for pid in killed | left if not _is_reaped(pid)}
-        if not killed and not left:
-            return
-        time.sleep(0.01)
-
-
-def _is_reaped(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
-        return True
