@@ -13,7 +13,8 @@ from mcpguard.proxy.linux import adopt_orphans, find_descendants
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Where there is no fork(2), this module is imported all the same; some signals are missing there.
+_ENDING: Final = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _REAP_S: Final = 2.0
 _PAUSE_S: Final = 0.01
 
