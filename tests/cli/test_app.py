@@ -26,13 +26,20 @@ def mcpguard(*words: str, stdout: int = subprocess.PIPE) -> subprocess.Completed
     )
 
 
+def every_command() -> dict[str, click.Command]:
+    context = click.Context(app)
+    found = {name: app.get_command(context, name) for name in app.list_commands(context)}
+    assert len(found) == 19
+    return {name: command for name, command in found.items() if command is not None}
+
+
 def test_the_version_is_told() -> None:
     assert mcpguard("--version").stdout == f"mcpguard {__version__}\n"
 
 
 def test_every_command_has_a_line_of_help() -> None:
     listed = CliRunner().invoke(app, ["--help"]).output
-    for name, command in app.commands.items():
+    for name, command in every_command().items():
         if not command.hidden:
             assert name in listed
             assert command.get_short_help_str()
@@ -44,7 +51,8 @@ USAGE = {
     "an unknown option": (["run", "--polizy", "p", "--", "cat"], "The server's command comes after `--`"),
     "a log and no log": (["run", "--policy", "p", "--log", "l", "--no-log", "--", "cat"], "contradict"),
     "a size too small": (["run", "--policy", "p", "--max-message-bytes", "1", "--", "cat"], "1024"),
-    "an unknown command": (["runn"], "No such command"),
+    "an unknown command": (["runn"], "Did you mean 'run'?"),
+    "one that sounds like others": (["sca"], "Did you mean one of: 'scan', 'schema'?"),
 }
 
 
@@ -80,6 +88,6 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_command_takes_help() -> None:
-    for name, command in app.commands.items():
+    for name, command in every_command().items():
         assert isinstance(command, click.Command)
         assert CliRunner().invoke(app, [name, "-h"]).exit_code == 0

@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcpguard.cli import app
-from mcpguard.cli.approvals import watch_calls
+from mcpguard.cli.approvals import approve, deny, pending, watch_calls
 from mcpguard.cli.call_text import block, shown, written_out
 from mcpguard.cli.options import RunOptions, parse_run, split_words
 from mcpguard.errors import ExitCode
@@ -181,8 +181,8 @@ def test_the_page_shows_what_is_really_said(run_with: Open) -> None:
 
 def test_the_page_has_every_option_and_every_member() -> None:
     page = PAGE.read_text()
-    for name in ("pending", "approve", "deny"):
-        for option in app.app.commands[name].params:
+    for command in (pending, approve, deny):
+        for option in command.params:
             if option.opts[0].startswith("--") and option.opts[0] != "--help":
                 assert f"`{option.opts[0]}" in page, option
     assert all(f"`{member}`" in page for member in item())

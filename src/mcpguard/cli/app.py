@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -12,28 +13,59 @@ import click
 
 from mcpguard import __version__
 from mcpguard.cli import options
-from mcpguard.cli.approvals import approve, deny, pending
-from mcpguard.cli.bench import bench
-from mcpguard.cli.check import check
-from mcpguard.cli.classify import classify
-from mcpguard.cli.convert import convert
-from mcpguard.cli.demo import demo
-from mcpguard.cli.demo_server import demo_server
-from mcpguard.cli.diff import diff
-from mcpguard.cli.explain import explain as explain_command
-from mcpguard.cli.init import init
-from mcpguard.cli.policies import policies
-from mcpguard.cli.scan import scan
-from mcpguard.cli.schema import schema
-from mcpguard.cli.test import test
-from mcpguard.cli.tool import tool
-from mcpguard.cli.validate import validate
 from mcpguard.errors import ExitCode, GuardError
 
 _HELP: Final = ["-h", "--help"]
+_HOMES: Final = {
+    "approve": "approvals",
+    "bench": "bench",
+    "check": "check",
+    "classify": "classify",
+    "convert": "convert",
+    "demo": "demo",
+    "demo-server": "demo_server",
+    "deny": "approvals",
+    "diff": "diff",
+    "explain": "explain",
+    "init": "init",
+    "pending": "approvals",
+    "policies": "policies",
+    "scan": "scan",
+    "schema": "schema",
+    "test": "test",
+    "tool": "tool",
+    "validate": "validate",
+}
+"""In which module each command is; `run` is here."""
 
 
-@click.group(context_settings={"help_option_names": _HELP, "max_content_width": 100})
+class Commands(click.Group):
+    """Imports a command when somebody asks for it, since all of them together take much longer than one."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Give a command.  Where there is none of this name, all are there afterwards, so that similar names can be told."""
+        if cmd_name in _HOMES:
+            self._load(cmd_name)
+        elif cmd_name not in self.commands:
+            self._load(*_HOMES)
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names of all commands."""
+        self._load(*_HOMES)
+        return super().list_commands(ctx)
+
+    def _load(self, *names: str) -> None:
+        for name in names:
+            if name not in self.commands:
+                module = importlib.import_module(f"mcpguard.cli.{_HOMES[name]}")
+                command = getattr(module, name.replace("-", "_"))
+                # Not only by way of the group: a command keeps the help option that it is first asked for.
+                command.context_settings.setdefault("help_option_names", _HELP)
+                self.add_command(command)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": _HELP, "max_content_width": 100})
 @click.version_option(__version__, prog_name="mcpguard", message="%(prog)s %(version)s")
 def app() -> None:
     """Enforce a policy in front of any MCP server.
@@ -114,29 +146,6 @@ def _declare_run_options() -> None:
 
 
 _declare_run_options()
-for _command in (
-    validate,
-    explain_command,
-    check,
-    test,
-    diff,
-    classify,
-    scan,
-    convert,
-    init,
-    policies,
-    tool,
-    pending,
-    approve,
-    deny,
-    bench,
-    schema,
-    demo,
-    demo_server,
-):
-    # Not only by way of the group: a command keeps the help option that it is first asked for.
-    _command.context_settings.setdefault("help_option_names", _HELP)
-    app.add_command(_command)
 
 
 def main() -> int:
