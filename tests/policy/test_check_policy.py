@@ -196,6 +196,21 @@ def test_approvals_that_a_client_without_dialogs_can_never_get_are_found(parts: 
     assert found({"approval": {"via": ["client"]}} | parts) == [("client-only-approval", "/approval/via")]
 
 
+@pytest.mark.parametrize(
+    ("terms", "code"),
+    [
+        ({"timeout": "0s"}, "impossible-approval"),
+        ({"timeout": "2s", "min_answer": "2s"}, "impossible-approval"),
+        ({"timeout": "2s", "min_answer": "1999ms"}, "client-only-approval"),
+        ({"timeout": "0s", "via": ["terminal"]}, None),
+        ({"timeout": "0s", "via": ["client", "terminal"]}, None),
+    ],
+)
+def test_approvals_that_nobody_can_give_are_found(terms: Parts, code: str | None) -> None:
+    parts: Parts = {"approval": {"via": ["client"]} | terms, "tools": {"a": {"action": "require_approval"}}}
+    assert [seen for seen, _ in found(parts)] == ([code] if code else [])
+
+
 def test_a_rule_of_every_tool_is_not_said_again() -> None:
     common = {"require": [rule(("x", "exists"))], "limits": [limit(max=5)]}
     tool = {"require": [rule(("x", "exists"))], "limits": [limit()]}

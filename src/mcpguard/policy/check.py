@@ -219,6 +219,12 @@ def _about_approvals(document: PolicyFile) -> Iterator[CheckFinding]:
     if not _asks_anybody(document):
         why = '`approval` says how a person is asked, and nothing asks: no "require_approval", no `approve_if`'
         yield CheckFinding("unused-approval", "/approval", why)
+    elif "terminal" not in document.approval.via and document.approval.min_answer >= document.approval.timeout:
+        why = (
+            "nobody can approve: a dialog of the client counts from `min_answer` to `timeout` after it was shown, "
+            "which leaves no time, and `terminal` is not in `via`"
+        )
+        yield CheckFinding("impossible-approval", "/approval", why)
     elif "terminal" not in document.approval.via:
         why = "under a client that cannot show its user a dialog nobody can approve: `terminal` is not in `via`"
         yield CheckFinding("client-only-approval", "/approval/via", why)
