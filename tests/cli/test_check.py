@@ -84,6 +84,7 @@ def test_a_server_is_asked(policy: str) -> None:
     result = run(policy, "--", *fake_server())
     assert result.exit_code == ExitCode.FINDINGS
     assert "note: nothing names `danger`, `echo`" in result.stdout
+    assert result.stderr == f"mcpguard: starting {sys.executable}\n"
 
 
 def test_colours_are_for_terminals(policy: str, tools: str) -> None:

@@ -91,6 +91,7 @@ def test_a_tool_without_its_server_is_judged_by_its_name() -> None:
 
 def test_a_server_is_asked() -> None:
     result = tool("start_dicom_export_job", "--", *DEMO)
+    assert result.stderr == f"mcpguard: starting {sys.executable}\n"
     assert result.exit_code == ExitCode.OK
     assert "Start a job that exports all images of one patient as DICOM files" in result.stdout
 

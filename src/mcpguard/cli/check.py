@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from mcpguard.cli.console import counted, report_console
+from mcpguard.cli.console import counted, report_console, tell
 from mcpguard.cli.policy_files import loaded_policy
 from mcpguard.cli.tool_lists import read_tools
 from mcpguard.errors import ExitCode
@@ -64,7 +64,8 @@ def _tools(command: tuple[str, ...], tool_list: Path | None) -> tuple[Tool, ...]
     if command:
         from mcpguard.proxy.probe import ask_for_tools
 
-        return ask_for_tools(command)
+        tell(f"starting {printable(command[0])}")
+        return ask_for_tools(command, tell=tell)
     return None if tool_list is None else read_tools(tool_list)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from mcpguard.cli.classify import COLOURS, new_console, risk_as_json
+from mcpguard.cli.console import tell
 from mcpguard.cli.init import POSTURES, directories_for
 from mcpguard.cli.json_lines import json_lines
 from mcpguard.cli.tool_lists import read_tools
@@ -77,7 +78,8 @@ def _found(name: str, command: tuple[str, ...], tool_list: Path | None) -> tuple
     if command:
         from mcpguard.proxy.probe import ask_for_tools
 
-        tools = ask_for_tools(command)
+        tell(f"starting {printable(command[0])}")
+        tools = ask_for_tools(command, tell=tell)
     else:
         assert tool_list is not None
         tools = read_tools(tool_list)

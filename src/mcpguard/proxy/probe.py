@@ -88,18 +88,21 @@ class _Visit:
         answers.asked_for = "tools"
 
 
-def ask_for_tools(command: Sequence[str], deadline_s: float = DEADLINE_S) -> tuple[Tool, ...]:
+def ask_for_tools(
+    command: Sequence[str], deadline_s: float = DEADLINE_S, tell: Callable[[str], None] | None = None
+) -> tuple[Tool, ...]:
     """Start a server, ask it for all of its tools, and end it with everything it has started.
 
     It is asked in the modern way first, with a wait that is bounded, and by handshake if it does not understand that; a server
-    that does not survive the question is started once more and asked by handshake alone.
+    that does not survive the question is started once more and asked by handshake alone. `tell` is told now and then that the
+    server is being waited for.
 
     Raises:
         CommandNotFoundError: there is no such command.
         CommandNotExecutableError: it cannot be executed.
         ProbeError: it did not answer in time, or not with a list of tools.
     """
-    return _ask(command, deadline_s, _tools_alone, _say_nothing).tools
+    return _ask(command, deadline_s, _tools_alone, tell or _say_nothing).tools
 
 
 def ask_for_all(command: Sequence[str], deadline_s: float, tell: Callable[[str], None]) -> Offer:
