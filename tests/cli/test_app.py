@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -91,3 +94,29 @@ def test_every_command_takes_help() -> None:
     for name, command in every_command().items():
         assert isinstance(command, click.Command)
         assert CliRunner().invoke(app, [name, "-h"]).exit_code == 0
+
+
+def test_a_policy_that_may_not_be_read_is_an_unusable_policy_and_no_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_, **__: False)  # as it is for everybody but root
+    path = tmp_path / "policy.json"
+    path.write_text('{"version": "1"}')
+
+    def unreadable(*_: object, **__: object) -> object:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("mcpguard.stores.files.open", unreadable, raising=False)
+    for words in (
+        ["validate"],
+        ["check"],
+        ["test"],
+        ["convert"],
+        ["explain", "--prompt", "p"],
+        ["diff", str(path)],
+        ["scan", "--policy", str(path), "--", "true"],
+        ["bench", "--policy", str(path), "--", "true"],
+    ):
+        given = words if "--policy" in words else [*words, str(path)]
+        result = CliRunner().invoke(app, given)
+        assert (result.exit_code, "cannot be read: permission denied" in result.output) == (3, True), given

@@ -97,6 +97,7 @@ def test_yaml_says_the_same(tmp_path: Path) -> None:
 
 BAD = {
     "no cases": ("{}", ["1:1: `cases` is missing in a cases file"]),
+    "a policy": ('{"version": "1"}', ["1:1: this is a policy and no cases file"]),
     "another key at the top": (
         '{"case": []}',
         ["1:1: `cases` is missing", "1:2: unknown key `case` in a cases file; did"],

@@ -408,6 +408,45 @@ def test_other_suffixes_are_refused_with_those_that_are_not(tmp_path: Path) -> N
     assert lines(tmp_path, "{}", "policy.toml") == ["policy.toml: a policy file ends in `.json`, `.yaml` or `.yml`"]
 
 
+def test_what_has_no_suffix_is_first_looked_for(tmp_path: Path) -> None:
+    told = "a policy file ends in `.json`, `.yaml` or `.yml`"
+    (tmp_path / "folder").mkdir()
+    for name, message in (
+        ("folder", "this is a directory; name the policy file in it"),
+        ("mcpguard", f"there is no such file; {told}"),
+        ("nul\0", f"there is no such file; {told}"),
+    ):
+        with pytest.raises(PolicyError) as raised:
+            load_policy(tmp_path / name)
+        assert [found.message for found in raised.value.findings] == [message]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param('{"cases": []}', "this is a cases file and no policy", id="cases"),
+        pytest.param('{"tools": [{"name": "a"}]}', "this is a list of tools and no policy", id="tools"),
+    ],
+)
+def test_another_file_in_the_place_of_a_policy_is_called_what_it_is(tmp_path: Path, text: str, message: str) -> None:
+    (said,) = lines(tmp_path, text)
+    assert said.startswith(f"policy.json:1:1: {message}; ")
+
+
+def test_a_tool_that_is_only_its_action_is_told_how_it_is_written(tmp_path: Path) -> None:
+    said = lines(tmp_path, '{"version": "1", "tools": {"a": "allow", "b": "deny", "c": "no"}}')
+    assert [each.partition(", not ")[2] for each in said] == [
+        'the string `"allow"`; write {} to allow it',
+        'the string `"deny"`; write {"action": "deny"}',
+        'the string `"no"`',
+    ]
+
+
+def test_a_tab_in_yaml_is_called_one(tmp_path: Path) -> None:
+    said = lines(tmp_path, 'version: "1"\ntools:\n\ta: {}\n', "policy.yaml")
+    assert said == ["policy.yaml:3:1: wrong YAML: a tab; YAML is indented with spaces"]
+
+
 def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
     loop = tmp_path / "loop.json"

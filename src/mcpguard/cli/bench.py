@@ -44,7 +44,7 @@ _FEWEST_COLUMNS, _MOST_COLUMNS = 60, 100
 @click.option(
     "--policy",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="The policy that the guard enforces.  Default: one that allows everything.",
 )
 @click.option(

@@ -28,7 +28,7 @@ _COLOURS: Final[dict[Severity, str]] = {"error": "bold red", "warning": "yellow"
 
 
 @click.command(options_metavar="[--tools LIST.json] [--json]")
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=click.Path(readable=False, path_type=Path))
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND [ARG]...]")
 @click.option(
     "--tools",

@@ -34,7 +34,7 @@ WIDE: Final = 200
 
 
 @click.command(options_metavar="[--json]")
-@click.argument("file", metavar="[LIST.json]", default=STDIN, type=click.Path(path_type=Path))
+@click.argument("file", metavar="[LIST.json]", default=STDIN, type=click.Path(readable=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with an object for each tool.")
 def classify(file: Path, *, as_json: bool) -> None:
     """Say what tools can do at worst, and what shows it.

@@ -21,7 +21,7 @@ _WIDTH: Final = 120
 
 
 @click.command(options_metavar="")
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=click.Path(readable=False, path_type=Path))
 @click.pass_context
 def convert(context: click.Context, file: Path) -> None:
     """Convert a policy of Intercept.

@@ -38,8 +38,8 @@ _NS: Final = 1_000_000_000
 
 
 @click.command(options_metavar="[--tools LIST.json] [--json]", short_help="Show what a changed policy does with calls.")
-@click.argument("old", metavar="OLD", type=click.Path(path_type=Path))
-@click.argument("new", metavar="NEW", type=click.Path(path_type=Path))
+@click.argument("old", metavar="OLD", type=click.Path(readable=False, path_type=Path))
+@click.argument("new", metavar="NEW", type=click.Path(readable=False, path_type=Path))
 @click.option(
     "--tools",
     "tool_list",

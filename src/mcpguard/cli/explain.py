@@ -35,7 +35,7 @@ _THINGS: Final = 3
 
 
 @click.command(short_help="Say what a policy makes of one call, and why.")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(readable=False, path_type=Path))
 @click.argument("tool", required=False)
 @click.option("--resource", "uri", metavar="URI", help="Instead of TOOL: the resource that is read.")
 @click.option("--prompt", metavar="NAME", help="Instead of TOOL: the prompt that is asked for.")
@@ -49,7 +49,7 @@ _THINGS: Final = 3
     "--tools",
     "tools_file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="The server's tools: the result of tools/list, or the list in it; says whether TOOL is one of them.",
 )
 @click.option(

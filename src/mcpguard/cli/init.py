@@ -45,14 +45,14 @@ POSTURES: Final = get_args(Posture)
     "-o",
     "--output",
     metavar="FILE.json",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="Write the policy to FILE.json and its cases to FILE.test.json.  Default: the policy on stdout, and no cases.",
 )
 @click.option(
     "--list",
     "tool_list",
     metavar="LIST.json",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="Draft for the tools of a saved list (`mcpguard scan --save`), and start nothing.",
 )
 @click.option("--force", is_flag=True, help="Write over files that are there.")

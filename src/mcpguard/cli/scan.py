@@ -42,13 +42,13 @@ _EVIDENCE: Final = {
     "--policy",
     "policy_file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="Say what FILE makes of everything.",
 )
 @click.option(
     "--save",
     metavar="LIST.json",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
     help="Write the list of tools to LIST.json, for `classify`, `check --tools` and `explain --tools`.",
 )
 @click.option(

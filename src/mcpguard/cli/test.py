@@ -33,8 +33,8 @@ _LONGEST_COMMAND: Final = 100_000
 
 
 @click.command(options_metavar="[--mutate] [--generate [-o CASES.json]] [--tools LIST.json] [--json]")
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
-@click.argument("cases", metavar="[CASES]...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=click.Path(readable=False, path_type=Path))
+@click.argument("cases", metavar="[CASES]...", nargs=-1, type=click.Path(readable=False, path_type=Path))
 @click.option(
     "--tools",
     "tool_list",
@@ -48,7 +48,7 @@ _LONGEST_COMMAND: Final = 100_000
     "-o",
     "--output",
     metavar="CASES.json",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="With --generate: write the cases to CASES.json.  Default: stdout.",
 )
 @click.option("--force", is_flag=True, help="With -o: write over a file that is there.")

@@ -47,7 +47,7 @@ _MOST_TEXT: Final = 600
     "--list",
     "tool_list",
     metavar="LIST.json",
-    type=click.Path(path_type=Path),
+    type=click.Path(readable=False, path_type=Path),
     help="Look the tool up in a saved list, and start nothing.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

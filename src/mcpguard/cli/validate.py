@@ -26,7 +26,7 @@ _DONE: Final[dict[Action, str]] = {
 
 
 @click.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON list, with an object for each file.")
 @click.pass_context
 def validate(context: click.Context, files: tuple[Path, ...], *, as_json: bool) -> None:

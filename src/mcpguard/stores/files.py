@@ -90,7 +90,7 @@ def load_file(path: Path, kind: FileKind[T], *, regular_only: bool = False) -> T
     """
     suffix = path.suffix.lower()
     if suffix not in {".json", ".yaml", ".yml"}:
-        raise _refusal(path, f"a {kind.file} ends in `.json`, `.yaml` or `.yml`")
+        raise _refusal(path, _no_such_suffix(path, kind))
     content = _content(path, kind, regular_only=regular_only)
     if suffix == ".json":
         try:
@@ -162,6 +162,13 @@ def _content(path: Path, kind: FileKind[T], *, regular_only: bool) -> bytes:
     return content
 
 
+def _no_such_suffix(path: Path, kind: FileKind[T]) -> str:
+    told = f"a {kind.file} ends in `.json`, `.yaml` or `.yml`"
+    if os.path.isdir(path):  # noqa: PTH112 - raises nothing, whatever the name
+        return f"this is a directory; name the {kind.file} in it"
+    return told if os.path.exists(path) else f"there is no such file; {told}"  # noqa: PTH110
+
+
 def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
@@ -194,6 +201,9 @@ def _explained(path: Path, kind: FileKind[T], reading: Reading, otherwise: str =
 
     remarks = list(reading.remarks)
     if reading.complete:
+        mistaken = _mistaken(kind, reading.data)
+        if mistaken:
+            return _refusal(path, mistaken, line=1, column=1)
         try:
             kind.make(reading.data)
         except ValidationError as error:
@@ -206,6 +216,20 @@ def _explained(path: Path, kind: FileKind[T], reading: Reading, otherwise: str =
     if not remarks:
         remarks = [Remark(Position(1, 1), "", otherwise or f"the {kind.noun} cannot be used")]
     return PolicyError(findings_in(path, remarks))
+
+
+def _mistaken(kind: FileKind[T], data: object) -> str:
+    """Say what a file is that was taken for another; empty if that does not show."""
+    if not isinstance(data, dict):
+        return ""
+    tools, wants_policy = data.get("tools"), kind.noun == _POLICY.noun
+    if "version" in data:
+        return "" if wants_policy or "cases" in data else f"this is a policy and no {kind.noun}"
+    if isinstance(tools, list) and tools and all(isinstance(each, dict) and "name" in each for each in tools):
+        return f"this is a list of tools and no {kind.noun}; `mcpguard init --list` drafts a policy for it"
+    if wants_policy and isinstance(data.get("cases"), list):
+        return "this is a cases file and no policy; name the policy that it is about"
+    return ""
 
 
 def _refusal(path: Path, message: str, *, line: int | None = None, column: int | None = None) -> PolicyError:

@@ -125,13 +125,20 @@ def _remark(detail: ErrorDetails, reading: Reading, words: Vocabulary) -> Remark
         case "greater_than_equal":
             message = f"{_subject(path, words)} must be {detail['ctx']['ge']} or more, not {what}"
         case kind if kind in _KINDS:
-            hint = "; write {} to allow it" if what in {"nothing", "`null`"} and _is_tool(path) else ""
+            hint = _entry_for(detail["input"]) if _is_tool(path) else ""
             message = f"{_subject(path, words)} must be {_KINDS[kind]}, not {what}{hint}"
         case kind if kind == IN_OUR_WORDS:
             message = detail["msg"] + (f", not {what}" if detail.get("ctx", {}).get("shows_value") else "")
         case _:
             message = f"{_subject(path, words)}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
     return Remark(position_of(rule, reading, key=about_key), rule, message)
+
+
+def _entry_for(given: object) -> str:
+    """Say how a tool's entry is written that was given as nothing, or as no more than its action."""
+    if given is None or given == "allow":
+        return "; write {} to allow it"
+    return f'; write {{"action": "{given}"}}' if given in ("deny", "hide", "require_approval") else ""
 
 
 def _unknown_key(loc: Steps, words: Vocabulary) -> str:

@@ -34,6 +34,7 @@ _CONSTANTS: Final[dict[str, object]] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _NOTHING: Final = "nothing"
+_TAB: Final = r"found character '\t' that cannot start any token"
 _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,4000}")
 _OCTAL: Final = re.compile(r"0o[0-7]{1,4000}")
 _HEXADECIMAL: Final = re.compile(r"0x[0-9a-fA-F]{1,4000}")
@@ -113,6 +114,10 @@ class _Reader:
     def break_off(self, position: Position, problem: str, text: str) -> None:
         lines = text.split("\n")
         first = lines[position.line - 1].strip()[:1] if position.line <= len(lines) else ""
+        if problem == _TAB:
+            self.reading.report(position, "wrong YAML: a tab; YAML is indented with spaces")
+            self.reading.complete = False
+            return
         hint = f"; text that begins with `{first}` needs quotes" if first and first in "*&!@`%?|>" else ""
         self.reading.report(position, f"wrong YAML: {problem.lower()}{hint}")
         self.reading.complete = False
