@@ -110,7 +110,7 @@ def test_the_table_says_what_a_policy_makes_of_everything(tmp_path: Path) -> Non
 @pytest.mark.parametrize("command", ["classify", "check", "explain"])
 def test_what_is_saved_is_read_by_the_other_commands(tmp_path: Path, command: str) -> None:
     saved = tmp_path / "list.json"
-    saved.write_text("old")
+    saved.write_text('[{"name": "old"}]')
     result = scan("--save", str(saved), "--json", "--", *DEMO)
     assert result.stderr.splitlines()[-1] == f"mcpguard: wrote 6 tools to {saved}"
     assert [path.name for path in tmp_path.iterdir()] == ["list.json"]
@@ -189,6 +189,16 @@ def test_wrong_usage_starts_nothing(words: list[str], said: str) -> None:
     assert result.exit_code == ExitCode.USAGE
     assert said in result.stderr
     assert "starting" not in result.stderr
+
+
+def test_what_is_no_list_of_tools_is_not_written_over(tmp_path: Path) -> None:
+    path = policy(tmp_path)
+    result = CliRunner().invoke(app, ["scan", "--save", path, "--", "cat"])
+    assert result.exit_code == ExitCode.USAGE
+    assert f"{path} is there already, and is no list of tools; it stays as it is." in result.stderr
+    assert "starting" not in result.stderr
+    assert json.loads(Path(path).read_text()) == POLICY
+    assert CliRunner().invoke(app, ["scan", "--save", os.devnull, "--", "cat"]).exit_code == ExitCode.USAGE
 
 
 def test_a_policy_that_cannot_be_used_starts_nothing(tmp_path: Path) -> None:

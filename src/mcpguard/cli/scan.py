@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,8 @@ import click
 from mcpguard.cli.classify import new_console, print_risks, print_table, risk_as_json
 from mcpguard.cli.console import counted, tell
 from mcpguard.cli.policy_files import loaded_policy
-from mcpguard.cli.saving import save_all
+from mcpguard.cli.saving import check_places, save_all
+from mcpguard.cli.tool_lists import read_tools
 from mcpguard.inventory.check import category_of
 from mcpguard.inventory.risk import classify
 from mcpguard.policy.decision import PromptUse, ResourceUse, TemplateUse
@@ -71,8 +73,9 @@ def scan(
     it cannot be executed, and with 3 if the policy cannot be used.
     """
     loaded = None if policy_file is None else loaded_policy(policy_file)
-    if save is not None and not save.absolute().parent.is_dir():
-        raise click.UsageError(f"--save: there is no directory {printable(str(save.absolute().parent))}.")
+    if save is not None:
+        check_places([save], force=True, option="--save")
+        _check_what_is_there(save)
     from mcpguard.proxy.probe import ask_for_all
 
     tell(f"starting {printable(command[0])}")
@@ -86,6 +89,21 @@ def scan(
         click.echo(json.dumps(_as_json(offer, loaded), indent=2))
     else:
         _print(offer, loaded)
+
+
+def _check_what_is_there(save: Path) -> None:
+    """Leave alone what is no list of tools: a policy, say, of which there is no other copy."""
+    refusal = click.UsageError(
+        f"--save: {printable(str(save))} is there already, and is no list of tools; it stays as it is."
+    )
+    if not save.is_file():
+        if os.path.lexists(save):
+            raise refusal
+    elif save.stat().st_size:
+        try:
+            read_tools(save)
+        except click.UsageError:
+            raise refusal from None
 
 
 def _tool_standing(loaded: LoadedPolicy, tool: Tool) -> Standing:
