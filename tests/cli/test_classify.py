@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
+from rich.text import Text
 
 from mcpguard.cli.app import app
-from mcpguard.cli.classify import classify, in_brief
+from mcpguard.cli.classify import classify, in_brief, print_table
 from mcpguard.errors import ExitCode
 
 TOOLS: list[dict[str, Any]] = [
@@ -150,3 +153,24 @@ def test_a_list_that_is_too_long_is_wrong_usage(tmp_path: Path, monkeypatch: pyt
 )
 def test_evidence_stands_on_one_line_by_where_it_was_found(evidence: list[str], brief: str) -> None:
     assert in_brief(evidence) == brief
+
+
+def test_a_narrow_terminal_gets_paragraphs_and_no_broken_names() -> None:
+    rows: list[list[str | Text]] = [
+        ["start_dicom_export_job", "execute", Text("high"), "0.97", "the name says so, and so does the description"]
+    ]
+
+    def printed(columns: int) -> list[str]:
+        console = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=columns)
+        print_table(console, ["tool", "category", "severity", "sure", "evidence"], rows)
+        file = console.file
+        assert isinstance(file, io.StringIO)
+        return [line.rstrip() for line in file.getvalue().splitlines()]
+
+    assert printed(40) == [
+        "start_dicom_export_job",
+        "  execute, high, sure 0.97",
+        "  the name says so, and so does the",
+        "  description",
+    ]
+    assert printed(80)[0].split() == ["tool", "category", "severity", "sure", "evidence"]

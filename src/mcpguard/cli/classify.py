@@ -19,7 +19,8 @@ from mcpguard.inventory.words import RANK
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console
+    from rich.text import Text
 
     from mcpguard.inventory.tools import Tool
 
@@ -29,6 +30,8 @@ COLOURS: Final[dict[Severity, str]] = {
     "high": "bold yellow",
     "critical": "bold red",
 }
+_NARROWEST: Final = 24
+"""How many columns the last column of a table has at least."""
 WIDE: Final = 200
 """How many columns a table has that goes to no terminal."""
 
@@ -84,7 +87,7 @@ def print_risks(
 
     extra = ("",) * len(tools) if policy is None else policy[1]
     rows = sorted(zip(tools, risks, extra, strict=True), key=lambda row: (-RANK[row[1].category], row[0].name))
-    cells: list[list[RenderableType]] = []
+    cells: list[list[str | Text]] = []
     for tool, risk, cell in rows:
         severity = Text(risk.severity, style=COLOURS[risk.severity])
         more = () if policy is None else (printable(cell),)
@@ -97,10 +100,16 @@ def print_risks(
     console.print(summary(risk.category for risk in risks), soft_wrap=True)
 
 
-def print_table(console: Console, head: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> None:
-    """Print a table whose last column may break its lines."""
+def print_table(console: Console, head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Print a table whose last column may break its lines; on a terminal too narrow for the others, a paragraph for each row."""
+    from rich.cells import cell_len
     from rich.table import Table
 
+    rows = [*rows]
+    widths = [max(cell_len(str(row[at])) for row in [head, *rows]) for at in range(len(head))]
+    if console.is_terminal and sum(widths[:-1]) + 2 * len(widths[:-1]) + min(widths[-1], _NARROWEST) > console.width:
+        _print_paragraphs(console, head, rows)
+        return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for title in head[:-1]:
         table.add_column(title, overflow="fold")
@@ -113,6 +122,21 @@ def print_table(console: Console, head: Sequence[str], rows: Iterable[Sequence[R
     with console.capture() as capture:
         console.print(table)
     click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def _print_paragraphs(console: Console, head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for name, *cells, last in rows:
+        console.print(Text(str(name), "bold", overflow="fold"))
+        # A bare number says nothing without its head.
+        told = [
+            Text.assemble(title, " ", cell) if str(cell)[:1].isdigit() else Text.assemble(cell)
+            for title, cell in zip(head[1:-1], cells, strict=True)
+        ]
+        for line in (Text(", ").join(told), last):
+            console.print(Padding(line, (0, 0, 0, 2)))
 
 
 def summary(categories: Iterable[Category]) -> str:
