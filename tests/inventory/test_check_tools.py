@@ -360,3 +360,15 @@ def test_entries_for_categories_are_checked_against_the_tools(
     )  # fmt: skip
     found = check_tools(document, compile_policy(document), offered)
     assert [(finding.code, finding.rule) for finding in found] == expected
+
+
+def test_a_path_that_forgets_a_list_is_told_how_it_goes_into_it() -> None:
+    items = inputs(notes={"type": "array", "items": inputs(name=TEXT, tags=LIST)}, to=TEXT)
+    for path, meant in (
+        ("notes.name", "; did you mean `args.notes.*.name`, in every element of a list?"),
+        ("notes.nme", ""),
+        ("to.name", ""),
+    ):
+        (finding,) = check({"tools": {"add": {"require": [rule((path, "regex", "^a$"))]}}}, add=items)
+        assert finding.code == "unknown-argument"
+        assert finding.message.partition(", so every call is refused")[2] == meant

@@ -19,6 +19,7 @@ from mcpguard.inventory.comparisons import (
     type_text,
 )
 from mcpguard.inventory.inputs import Argument, find_argument, required_of
+from mcpguard.inventory.pieces import path_text
 from mcpguard.policy.check import AnyRule, absent_sentence, demands, fires_when_absent, rules_in
 from mcpguard.policy.entries import pointer
 from mcpguard.policy.findings import CheckFinding, named, tick
@@ -64,7 +65,9 @@ def _about_condition(
     steps = path_of(condition).steps
     needs = answer_about(condition, ABSENT) is not YES if kind == "require" else fires_when_absent(rule, condition)
     found = _arguments(tools, steps)
-    yield from _about_missing(f"{place}/path", condition.path, found, refuses=needs and kind != "approve_if")
+    yield from _about_missing(
+        f"{place}/path", condition.path, found, refuses=needs and kind != "approve_if", steps=steps
+    )
     demanded = any(demands(each, steps) for each in holders)
     handles_absence = demanded or any(each.op == "exists" and path_of(each).steps == steps for each in rule.conditions)
     said: list[tuple[Tool, Remark]] = []
@@ -116,13 +119,17 @@ def _about_limit(
 
 
 def _about_missing(
-    place: str, text: str, found: Sequence[tuple[Tool, Argument]], *, refuses: bool
+    place: str, text: str, found: Sequence[tuple[Tool, Argument]], *, refuses: bool, steps: Steps = ()
 ) -> Iterator[CheckFinding]:
     without = [(tool, argument) for tool, argument in found if not argument.exists]
     names = [tool.name for tool, _ in without]
     if without and len(without) == len(found):
         effect = ", so every call is refused" if refuses else ""
-        yield CheckFinding("unknown-argument", place, f"{_nowhere(names)} has {tick(text)}{effect}{_meant(without)}")
+        yield CheckFinding(
+            "unknown-argument",
+            place,
+            f"{_nowhere(names)} has {tick(text)}{effect}{_in_lists(steps, without) or _meant(without)}",
+        )
     elif without and refuses:
         why = f"every call of {named(names)} is refused here, for there is no {tick(text)} in {'it' if len(names) == 1 else 'them'}"
         yield CheckFinding("refuses-every-call", place, why)
@@ -139,6 +146,16 @@ def _meant(without: Sequence[tuple[Tool, Argument]]) -> str:
             return f"; did you mean {tick(close[0])} for {tick(argument.missing)}?"
     known = sorted({key for _, argument in without for key in argument.known})
     return f"; there is {named(known)}" if known else ""
+
+
+def _in_lists(steps: Steps, without: Sequence[tuple[Tool, Argument]]) -> str:
+    """Say how the path is written that goes into a list on its way; empty if there is none."""
+    for at in range(1, len(steps)):
+        longer = (*steps[:at], MANY, *steps[at:])
+        path = path_text(longer)
+        if path and any(find_argument(tool.input_schema, longer).alternatives for tool, _ in without):
+            return f"; did you mean {tick(path)}, in every element of a list?"
+    return ""
 
 
 def _about_schema(
