@@ -164,6 +164,12 @@ def test_many_calls_have_a_p99(bench: Bench) -> None:
     assert told["request_p99"]["direct_ms"] >= told["request_p50"]["direct_ms"]
 
 
+def test_a_misspelt_tool_is_not_measured(bench: Bench) -> None:
+    told = bench("--tool", "echoo", server=fake_server())
+    assert (told.status, told.stdout) == (1, "")
+    assert "mcpguard: the server lists no tool `echoo`; did you mean `echo`?" in told.stderr
+
+
 def test_people_get_a_table_and_a_sentence(bench: Bench) -> None:
     told = bench("--calls", "6", server=fake_server())
     assert (told.status, told.stderr) == (0, "")

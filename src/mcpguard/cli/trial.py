@@ -198,7 +198,8 @@ class _Trial:
         self.found.server = {key: info[key] if isinstance(info.get(key), str) else None for key in ("name", "version")}
         self._progress.show("first start, behind the guard")
         with self._start("guarded") as conversation:
-            self._open("guarded", conversation, counted=False)
+            listed = self._open("guarded", conversation, counted=False)
+        self._find_the_tool(listed)
 
     def start_again_and_again(self) -> None:
         """Take the time of starts, all but the last one of each way."""
@@ -250,8 +251,26 @@ class _Trial:
             problem = problem or f"its answer to `{opening.method}`: {answer.problem}"
         raise TrialError("the server opens a session neither by `initialize` nor by `server/discover`", problem)
 
-    def _open(self, way: Way, conversation: Conversation, *, counted: bool = True) -> None:
-        """Open a session, and take the time until it is open, and until tools are listed."""
+    def _find_the_tool(self, listed: Answer | None) -> None:
+        """See that the name of the tool that is to be called is not a misspelt one: servers may have tools that they do not list.
+
+        Raises:
+            TrialError: it has none of this name, and one of almost this name.
+        """
+        from mcpguard.inventory.check import guess
+
+        result = (listed.result if listed is not None else None) or {}
+        tools = result.get("tools")
+        if self._plan.tool is None or not isinstance(tools, list) or result.get("nextCursor"):
+            return
+        names = [str(tool.get("name")) for tool in tools if isinstance(tool, dict)]
+        meant = "" if self._plan.tool in names else guess(self._plan.tool, names)
+        if meant:
+            name = printable(self._plan.tool)
+            raise TrialError(f"the server lists no tool `{name}`; did you mean `{printable(meant)}`?")
+
+    def _open(self, way: Way, conversation: Conversation, *, counted: bool = True) -> Answer | None:
+        """Open a session, and take the time until it is open, and until tools are listed; give that list."""
         found = self.found
         opened = conversation.ask(DISCOVER if found.modern else INITIALIZE)
         if opened.result is None:
@@ -263,6 +282,7 @@ class _Trial:
             found.start.rounds[way].append([opened.age_ns / 1e6])
             if listed is not None:
                 found.ready.rounds[way].append([listed.age_ns / 1e6])
+        return listed
 
     def _choose(self, both: Mapping[Way, Conversation]) -> None:
         """Choose what can be repeated safely, and repeat it: what the user has named, or what changes nothing."""
