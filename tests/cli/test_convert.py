@@ -67,6 +67,16 @@ def test_the_policy_goes_to_stdout_and_is_one(policy: Path, tmp_path: Path) -> N
     assert "49999.50" in result.stdout
 
 
+def test_a_policy_that_needs_no_conversion_is_called_one(tmp_path: Path) -> None:
+    path = tmp_path / "ours.json"
+    path.write_text('{"version": "1", "tools": {"pay": {"action": "deny"}}}')
+    said = run(path).stderr.splitlines()
+    assert said[0].endswith("ignored: `action` means nothing to Intercept; it is left out")
+    assert said[1:] == [
+        f"mcpguard: {path} is a policy of mcpguard already: use it as it is, what is printed here is not the same"
+    ]
+
+
 def test_each_thing_without_a_twin_is_one_line_on_stderr_with_its_place_and_kind(policy: Path) -> None:
     lines = run(policy).stderr.splitlines()
     starts = [line.removeprefix(f"{policy}:").split(" ")[:2] for line in lines]

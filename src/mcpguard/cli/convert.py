@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from mcpguard.cli.console import tell
 from mcpguard.errors import ExitCode, GuardError, PolicyError
-from mcpguard.stores.text import Remark
+from mcpguard.stores.text import Remark, printable
 
 if TYPE_CHECKING:
     from mcpguard.convert.conditions import Json
@@ -41,6 +42,10 @@ def convert(context: click.Context, file: Path) -> None:
         context.exit(ExitCode.POLICY)
     for finding in findings_in(file, _remarks(reading, notes)):
         click.echo(str(finding), err=True)
+    if any(note.kind == "ignored" for note in notes) and _is_ours(reading):
+        tell(
+            f"{printable(str(file))} is a policy of mcpguard already: use it as it is, what is printed here is not the same"
+        )
     click.echo(_written(policy, 0))
 
 
@@ -65,6 +70,19 @@ def _converted(file: Path, reading: Reading) -> tuple[Json, tuple[Note, ...]]:
             "this is a bug in mcpguard; please report it with the file",
         ) from error
     return policy, notes
+
+
+def _is_ours(reading: Reading) -> bool:
+    from pydantic import ValidationError
+
+    from mcpguard.policy.compile import compile_policy
+    from mcpguard.policy.model import PolicyFile
+
+    try:
+        compile_policy(PolicyFile.model_validate(reading.data))
+    except (ValidationError, PolicyError):
+        return False
+    return True
 
 
 def _remarks(reading: Reading, notes: tuple[Note, ...]) -> list[Remark]:
