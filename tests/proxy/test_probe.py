@@ -121,6 +121,9 @@ def test_a_command_that_cannot_be_started_is_refused(tmp_path: Path) -> None:
         ask_for_tools([str(tmp_path / "none")])
     with pytest.raises(CommandNotExecutableError):
         ask_for_tools([str(tmp_path)])
+    with pytest.raises(CommandNotFoundError) as raised:
+        ask_for_tools([f"{tmp_path / 'none'} --now"])
+    assert "leave out the quotes" in raised.value.hint
 
 
 EVERYTHING: dict[str, object] = {"tools": {}, "resources": {}, "prompts": {}}

@@ -20,6 +20,7 @@ import jiter
 from mcpguard.errors import CommandNotExecutableError, CommandNotFoundError, GuardError
 from mcpguard.inventory.tools import Prompt, Tool, ToolListError, parse_tools
 from mcpguard.proxy.leftovers import no_leftovers
+from mcpguard.proxy.upstream import hint_on
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _ask(command: Sequence[str], deadline_s: float, question: _Question, tell: C
             failure = failures
         except* _failures() as failures:
             failure = failures
-        raise _explained(failure, command[0], deadline_s, stderr, answers.asked_for) from failure
+        raise _explained(failure, command, deadline_s, stderr, answers.asked_for) from failure
 
 
 def _offer(answers: _Answers) -> Offer:
@@ -262,16 +263,19 @@ async def _every_page(page: _Page) -> None:
     raise ToolListError(f"it does not end after {MOST_PAGES} pages")
 
 
-def _explained(failure: BaseException, program: str, deadline_s: float, stderr: TextIO, asked_for: str) -> GuardError:
+def _explained(
+    failure: BaseException, command: Sequence[str], deadline_s: float, stderr: TextIO, asked_for: str
+) -> GuardError:
+    program = printable(command[0])
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
     said = _last_lines(stderr)
     hint = f"its last words: {said}" if said else ""
     match failure:
         case FileNotFoundError():
-            return CommandNotFoundError(f"cannot find the server's command `{printable(program)}`")
+            return CommandNotFoundError(f"cannot find the server's command `{program}`", hint_on(command))
         case PermissionError():
-            return CommandNotExecutableError(f"cannot execute the server's command `{printable(program)}`")
+            return CommandNotExecutableError(f"cannot execute the server's command `{program}`", hint_on(command))
         case TimeoutError():
             return ProbeError(f"the server did not list its {asked_for} within {deadline_s:g} seconds", hint)
         case GuardError():

@@ -14,7 +14,9 @@ from mcpguard.proxy.supervisor import signal_all, supervise
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import Final, NoReturn
+
+_SHORT_PATH: Final = "clients may start programs with a short PATH: try the command's absolute path"
 
 
 class Upstream:
@@ -149,15 +151,16 @@ def _refuse(command: tuple[str, ...], number: int) -> NoReturn:
     from mcpguard.errors import CommandNotExecutableError, CommandNotFoundError
 
     if number == errno.ENOENT:
-        raise CommandNotFoundError(f"cannot find the server's command `{command[0]}`", _hint(command))
+        raise CommandNotFoundError(f"cannot find the server's command `{command[0]}`", hint_on(command) or _SHORT_PATH)
     reason = os.strerror(number).lower() if number else "its supervisor was ended"
-    raise CommandNotExecutableError(f"cannot execute the server's command `{command[0]}`: {reason}", _hint(command))
+    raise CommandNotExecutableError(f"cannot execute the server's command `{command[0]}`: {reason}", hint_on(command))
 
 
-def _hint(command: Sequence[str]) -> str:
+def hint_on(command: Sequence[str]) -> str:
+    """Say what is wrong with a command that cannot be started, if that shows; else nothing."""
     if " " in command[0] and len(command) == 1:
         return "the command and its arguments are separate words: leave out the quotes around them"
-    return "clients may start programs with a short PATH: try the command's absolute path"
+    return ""
 
 
 def occupy_standard_descriptors() -> None:
