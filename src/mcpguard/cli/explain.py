@@ -48,7 +48,7 @@ _THINGS: Final = 3
 @click.option(
     "--tools",
     "tools_file",
-    metavar="FILE",
+    metavar="LIST.json",
     type=click.Path(readable=False, path_type=Path),
     help="The server's tools: the result of tools/list, or the list in it; says whether TOOL is one of them.",
 )

@@ -31,7 +31,7 @@ MIN_MESSAGE_BYTES: Final = 1024
 MAX_MESSAGE_BYTES: Final = 1 << 30
 
 RUN_OPTIONS: Final = (
-    Option("--policy", "FILE", "The policy to enforce, JSON or YAML.  Required."),
+    Option("--policy", "FILE", "The policy to enforce, JSON or YAML."),
     Option(
         "--grant", "NAME", "The name under which runs share counters and approvals; it is written to the decision log."
     ),
