@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from mcpguard.inventory.signs import Signs, base_of, in_words, signs_of
 from mcpguard.inventory.weights import load_weights
-from mcpguard.inventory.words import DOUBTFUL, GENERAL, PERHAPS, QUERIES, RANK, VERBS, NameReading, read_name
+from mcpguard.inventory.words import (
+    DOUBTFUL,
+    GENERAL,
+    HANDING_OVER,
+    PERHAPS,
+    QUERIES,
+    RANK,
+    VERBS,
+    NameReading,
+    read_name,
+)
 from mcpguard.policy.decision import Category
 
 if TYPE_CHECKING:
@@ -158,9 +168,14 @@ def _by_words(signs: Signs) -> Opinion:
             return "seems to read"
         return "open" if said in {None, "read"} else "seems to change"
     if name.category != "read":
+        if told_to_read and signs.names_its_object and not _goes_on(signs):
+            return "seems to read"
         return "changes" if name.is_sure else "seems to change"
-    if name.others:
-        return "seems to change" if VERBS.get(name.words[-1], "read") != "read" else "open"
+    if name.others and not (told_to_read and PERHAPS.keys() >= set(name.others)):
+        if any(other not in VERBS and other not in PERHAPS for other in name.others):
+            return "changes"
+        is_last = VERBS.get(name.words[-1], "read") != "read"
+        return "seems to change" if is_last or said not in {None, "read", "query"} else "open"
     if _is_doubtful(signs) and not (told_to_read and base_of(signs.said_as) not in DOUBTFUL):
         return "open" if said in {None, "read", "query"} else "seems to change"
     if name.is_sure or told_to_read:
@@ -171,7 +186,9 @@ def _by_words(signs: Signs) -> Opinion:
 def _is_doubtful(signs: Signs) -> bool:
     """Whether the verb of a name may do more than read, and neither its object nor the server says that it does not."""
     name = signs.name
-    return name.category == "read" and name.verb in DOUBTFUL and not name.noun and not signs.only_reads
+    if name.category != "read" or name.verb not in DOUBTFUL or name.noun or signs.only_reads:
+        return False
+    return not (signs.handed_back and name.verb in HANDING_OVER)
 
 
 def _goes_on(signs: Signs) -> bool:
@@ -181,12 +198,19 @@ def _goes_on(signs: Signs) -> bool:
 
 def _against_its_name(signs: Signs) -> Opinion:
     """Say what to make of a name that reads if the description or an argument may say otherwise."""
+    if signs.ordered and not signs.reads_only:
+        return "open"
     if signs.said in {None, "read", "query"} or signs.reads_only:
         if signs.irrevocable or _goes_on(signs):
             return "open"
         return "seems to read" if signs.also_said and not signs.reads_only else "reads"
-    plain = signs.said != "execute" and base_of(signs.said_as) in VERBS
-    return "changes" if signs.begins_with_it and plain else "seems to read"
+    verb = base_of(signs.said_as)
+    if signs.begins_with_it and signs.said != "execute":
+        if verb in VERBS:
+            return "changes"
+        if verb != signs.said_as and signs.name.words[0] != signs.name.verb:  # `web_search_feedback`: "Records …"
+            return "open"
+    return "seems to read"
 
 
 def _takes_anything(signs: Signs) -> bool:
@@ -232,7 +256,7 @@ def _claims_of_name(name: NameReading) -> Iterator[_Claim]:
         phrase = f'"{name.verb}"' + (f' of "{name.noun}"' if name.noun else "")
         yield _Claim(name.category, f"the name says {phrase}", 0.92 if name.is_sure else 0.75)
     for verb in name.others:
-        other = VERBS.get(verb) or PERHAPS[verb]
+        other = VERBS.get(verb) or PERHAPS.get(verb, "write")
         if other != "read" and name.category in {None, "read"}:
             yield _Claim(other, f'the name says "{verb}", too', 0.6)
 
@@ -249,6 +273,8 @@ def _claims_of_description(signs: Signs, opinion: Opinion) -> Iterator[_Claim]:
             yield _Claim(said, phrase, 0.9)
         case _ if opinion != "changes" or _adds_to(said, signs):
             yield _Claim(said, phrase, 0.75)
+    if signs.ordered and said in {None, "read", "query"}:
+        yield _Claim("write", f'the description says "{signs.ordered}"', 0.5)
     if signs.joined:
         verb = base_of(signs.joined)
         yield _Claim(VERBS.get(verb) or PERHAPS[verb], f'the description says "{signs.joined}", too', 0.6)
@@ -276,7 +302,7 @@ def _reading(signs: Signs) -> Iterator[str]:
     name = signs.name
     if name.category == "read":
         yield f'the name says "{name.verb}"' + (f' of "{name.noun}"' if name.noun else "")
-    elif name.category == "execute":
+    elif name.category == "execute" and not QUERIES.isdisjoint(name.words):
         yield f'the name says "{name.verb}" of a query'
     if signs.said in {"read", "query"}:
         yield f'the description says "{signs.said_as}"'
