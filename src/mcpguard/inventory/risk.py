@@ -16,6 +16,8 @@ from mcpguard.inventory.words import (
     DOUBTFUL,
     GENERAL,
     HANDING_OVER,
+    LOOKING_AT_TEXT,
+    NOUNS_AT_THE_END,
     PERHAPS,
     QUERIES,
     RANK,
@@ -68,6 +70,8 @@ _LEANINGS: Final[dict[Opinion, float]] = {
     "seems to change": 1.0,
     "changes": 30.0,
 }
+_SETTING_OFF: Final = frozenset(["trigger", "start", "restart", "launch", "dispatch"])
+"""Verbs of what runs on after the answer; what a description says of `run` may be no more than a look."""
 _COIN: Final = 0.5
 _WORTH_TELLING: Final = 0.15
 _TOLD: Final = 3
@@ -171,11 +175,13 @@ def _by_words(signs: Signs) -> Opinion:
         if told_to_read and signs.names_its_object and not _goes_on(signs):
             return "seems to read"
         return "changes" if name.is_sure else "seems to change"
-    if name.others and not (told_to_read and PERHAPS.keys() >= set(name.others)):
+    if name.others and not (told_to_read and PERHAPS.keys() | NOUNS_AT_THE_END >= set(name.others)):
         if any(other not in VERBS and other not in PERHAPS for other in name.others):
             return "changes"
         is_last = VERBS.get(name.words[-1], "read") != "read"
         return "seems to change" if is_last or said not in {None, "read", "query"} else "open"
+    if signs.filed and _is_doubtful(signs):
+        return "changes"
     if _is_doubtful(signs) and not (told_to_read and base_of(signs.said_as) not in DOUBTFUL):
         return "open" if said in {None, "read", "query"} else "seems to change"
     if name.is_sure or told_to_read:
@@ -205,7 +211,7 @@ def _against_its_name(signs: Signs) -> Opinion:
             return "open"
         return "seems to read" if signs.also_said and not signs.reads_only else "reads"
     verb = base_of(signs.said_as)
-    if signs.begins_with_it and signs.said != "execute":
+    if signs.begins_with_it and (signs.said != "execute" or verb in _SETTING_OFF):
         if verb in VERBS:
             return "changes"
         if verb != signs.said_as and signs.name.words[0] != signs.name.verb:  # `web_search_feedback`: "Records …"
@@ -218,6 +224,8 @@ def _takes_anything(signs: Signs) -> bool:
     free, name = signs.free_text, signs.name
     if free is None or signs.reads_only or (name.is_sure and name.category not in {None, "read", "execute"}):
         return False
+    if name.verb in LOOKING_AT_TEXT and signs.said in {None, "read"}:
+        return False
     return free.language != "code" or "execute" in {name.category, signs.said} or name.verb == "evaluate"
 
 
@@ -227,6 +235,8 @@ def _claims(signs: Signs, opinion: Opinion) -> Iterator[_Claim]:
     yield from _claims_of_name(signs.name)
     if _is_doubtful(signs):
         yield _Claim("write", f'the name says "{signs.name.verb}", which may do more than read', 0.5)
+        if signs.filed:
+            yield _Claim("write", f'the description says "{signs.filed}"', 0.6)
     yield from _claims_of_description(signs, opinion)
 
 

@@ -67,8 +67,10 @@ _LANGUAGES_THAT_ONLY_READ: Final = (
 )  # fmt: skip
 _HANDED_BACK: Final = ("base64", "embedded resource", "as a string", "json string", "as plain text", "as text")
 _DETERMINERS: Final = frozenset("a an the your this all any every each".split())
+_NAMING_PARTS: Final = frozenset("include includes including exclude excludes excluding".split())
 _MAKING_ANSWERS: Final = frozenset("perform performs conduct resolve generate capture build compose".split())
 """What these make may be no more than the answer."""
+_FILED: Final = r"\b(?:to|into|in|as) (?:an? |the |your )?(?:\w+ ){0,2}(?:file|disk|directory|folder)\b"
 _REMINDERS: Final = frozenset(["sure", "remember"])
 """What follows is for the caller to do: `Be sure to add a reason`."""
 _RETURNING: Final = frozenset(["return", "returns"])
@@ -96,6 +98,7 @@ class Signs(NamedTuple):
     handed_back: bool
     names_its_object: bool
     ordered: str
+    filed: str
     features: tuple[str, ...]
 
     @property
@@ -151,6 +154,7 @@ def signs_of(tool: Tool) -> Signs:
         handed_back=_is_handed_back(tool, schema),
         names_its_object=_names_its_object(name, tokens),
         ordered=_ordered(tokens),
+        filed=filed[0] if (filed := re.search(_FILED, text)) else "",
         features=tuple(features),
     )
 
@@ -219,7 +223,11 @@ def _said(tokens: list[str]) -> tuple[Said | None, str, str, list[str]]:
         else:
             lead = not first and token not in _LEADING
             if lead or previous in _BEFORE_A_VERB or previous in ".,;:!(/\n":
-                verb = "" if token in _LEADING or (token in _RETURNING and not lead) else base_of(token)
+                verb = (
+                    ""
+                    if token in _LEADING or token in _NAMING_PARTS or (token in _RETURNING and not lead)
+                    else base_of(token)
+                )
                 if verb and not denied and tokens[index + 1 : index + 2] != ["here"]:
                     if said is None and (lead or index < _EARLY):
                         following = tokens[index + 1 : index + 7]

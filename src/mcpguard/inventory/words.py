@@ -130,11 +130,13 @@ DOUBTFUL: Final = frozenset(
 )
 """Verbs that may do more than read: what they make or start is not said."""
 
+LOOKING_AT_TEXT: Final = frozenset("lint validate verify format parse".split())
+"""Verbs by which a text in a language is looked at, and not run."""
 HANDING_OVER: Final = frozenset(["download", "export"])
 """Verbs that only read if what they make is in the answer."""
 
 AT_THE_BEGINNING: Final = frozenset("view check preview resolve convert parse render display validate query".split())
-_NOUNS_AT_THE_END: Final = frozenset(
+NOUNS_AT_THE_END: Final = frozenset(
     "set copy fork patch trigger start stop scan read has make list search lookup diff block post clone reply upload register grant run launch shell terminal".split()
 )
 _NOUNS_AFTER_A_VERB: Final = frozenset(["block", "post", "reply"])
@@ -252,10 +254,13 @@ def _verb_at(words: tuple[str, ...]) -> int | None:
     last = len(words) - 1
     if words[0] in VERBS or (last and words[0] in AT_THE_BEGINNING and words[last] not in VERBS):
         return 0
-    if words[last] in VERBS and words[last] not in _NOUNS_AT_THE_END:
+    if words[last] in VERBS and words[last] not in NOUNS_AT_THE_END:
         return last
     for index, word in enumerate(words):
-        if word in VERBS and word not in _NOUNS_AT_THE_END:
+        if word in VERBS and word not in NOUNS_AT_THE_END:
+            return index
+    for index, word in enumerate(words[:last]):
+        if word in _OFTEN_NOUNS:
             return index
     if words[last] in VERBS:
         return last
