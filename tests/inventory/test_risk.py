@@ -180,6 +180,24 @@ def test_letters_that_look_like_others_are_read_as_those() -> None:
             id="of what is written",
         ),
         pytest.param(
+            tool("render_plan", "Render the plan to an image file."),
+            "write",
+            '"to an image file"',
+            id="of a file that is made",
+        ),
+        pytest.param(tool("check_mirror", "Trigger a check."), "execute", '"trigger"', id="of what is set off"),
+        pytest.param(
+            tool("validate_script", "Validate a script.", sql=TEXT),
+            "read",
+            '"validate"',
+            id="of a text that is not run",
+        ),
+        pytest.param(tool("me", "Get my account, including groups."), "read", '"get"', id="with its parts named"),
+        pytest.param(tool("lend", "Lend a read-only copy."), "write", '"lend"', id="of a thing that can only be read"),
+        pytest.param(
+            tool("acme_read_log_trigger", "Read a trigger."), "read", '"read"', id="of a word that is a noun there"
+        ),
+        pytest.param(
             tool("query_range", "Run it.", query=TEXT, start=TEXT, end=TEXT, step=TEXT),
             "read",
             "query",

@@ -167,7 +167,7 @@ def _by_words(signs: Signs) -> Opinion:
         if (
             said == "query"
             or (said is None and name.category == "read")
-            or (signs.only_reads and said != "destructive")
+            or (signs.only_reads and said != "destructive" and not signs.ordered)
         ):
             return "seems to read"
         return "open" if said in {None, "read"} else "seems to change"
