@@ -260,7 +260,7 @@ def _verb_at(words: tuple[str, ...]) -> int | None:
         if word in VERBS and word not in NOUNS_AT_THE_END:
             return index
     for index, word in enumerate(words[:last]):
-        if word in _OFTEN_NOUNS:
+        if word in _OFTEN_NOUNS and word in VERBS:
             return index
     if words[last] in VERBS:
         return last
