@@ -192,6 +192,9 @@ def test_letters_that_look_like_others_are_read_as_those() -> None:
             '"validate"',
             id="of a text that is not run",
         ),
+        pytest.param(
+            tool("verify_host", "Verify a host.", command=TEXT), "execute", '"command"', id="of a command that is run"
+        ),
         pytest.param(tool("me", "Get my account, including groups."), "read", '"get"', id="with its parts named"),
         pytest.param(tool("lend", "Lend a read-only copy."), "write", '"lend"', id="of a thing that can only be read"),
         pytest.param(

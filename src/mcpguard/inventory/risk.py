@@ -72,6 +72,7 @@ _LEANINGS: Final[dict[Opinion, float]] = {
 }
 _SETTING_OFF: Final = frozenset(["trigger", "start", "restart", "launch", "dispatch"])
 """Verbs of what runs on after the answer; what a description says of `run` may be no more than a look."""
+_QUERY_LANGUAGES: Final = frozenset(["SQL", "Cypher", "GraphQL"])
 _COIN: Final = 0.5
 _WORTH_TELLING: Final = 0.15
 _TOLD: Final = 3
@@ -224,7 +225,7 @@ def _takes_anything(signs: Signs) -> bool:
     free, name = signs.free_text, signs.name
     if free is None or signs.reads_only or (name.is_sure and name.category not in {None, "read", "execute"}):
         return False
-    if name.verb in LOOKING_AT_TEXT and signs.said in {None, "read"}:
+    if free.language in _QUERY_LANGUAGES and name.verb in LOOKING_AT_TEXT and signs.said in {None, "read"}:
         return False
     return free.language != "code" or "execute" in {name.category, signs.said} or name.verb == "evaluate"
 
