@@ -150,12 +150,6 @@ def test_letters_that_look_like_others_are_read_as_those() -> None:
         pytest.param(
             tool("stock", "Sells it, and returns the receipt."), "financial", '"sells"', id="of more than that"
         ),
-        pytest.param(
-            tool("locate_scooter", "Ring the bell of a scooter."),
-            "write",
-            '"ring"',
-            id="that orders in a verb we do not know",
-        ),
         pytest.param(tool("tooltip", "Get tooltip texts."), "read", '"get"', id="of what is named"),
         pytest.param(tool("hover", "Get hover texts."), "read", '"get"', id="of what is named by a verb"),
         pytest.param(tool("hover", "Get hover texts.", force=TEXT), "execute", '"hover"', id="of that and of more"),

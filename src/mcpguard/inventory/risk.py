@@ -205,8 +205,6 @@ def _goes_on(signs: Signs) -> bool:
 
 def _against_its_name(signs: Signs) -> Opinion:
     """Say what to make of a name that reads if the description or an argument may say otherwise."""
-    if signs.ordered and not signs.reads_only:
-        return "open"
     if signs.said in {None, "read", "query"} or signs.reads_only:
         if signs.irrevocable or _goes_on(signs):
             return "open"
