@@ -265,7 +265,7 @@ RULES: dict[str, tuple[Tool, Schema]] = {
     "an argument that the server cannot do without": (
         tool("list_it", inputs("aws_profile", aws_profile=TEXT)), {},
     ),
-    "a query that is looked at": (tool("lint_sql", inputs("sql", sql=TEXT)), {"rate_limit": "10/minute"}),
+    "a query that is looked at": (tool("lint_sql", inputs("sql", sql=TEXT)), {}),
     "the path of something that is no file": (
         tool("get_value", inputs("path", path={"type": "string", "default": "$"})), {},
     ),

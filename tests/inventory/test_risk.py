@@ -34,6 +34,24 @@ NAMES: dict[str, Category] = {
     "resolve_library_id": "read",
     "resolve_support_case": "write",
     "select_option": "write",
+    "messages_mark_as_read": "write",
+    "check_in_visitor": "write",
+    "check_in_progress": "read",
+    "log_out": "write",
+    "open_url": "write",
+    "report_bug": "write",
+    "return_parcel": "write",
+    "sync_search_index": "write",
+    "packing_list_complete": "write",
+    "list_boat_for_sale": "write",
+    "order_get_by_id": "read",
+    "wiki_find_post": "read",
+    "place_details": "read",
+    "detect_and_blur_faces": "write",
+    "search_and_filter_rooms": "read",
+    "acme_create_deny_list": "write",
+    "decompile_class": "read",
+    "capture_screenshot": "read",
     "download_model": "write",
     "ask_assistant": "write",
     "range_format": "write",
@@ -68,6 +86,7 @@ NAMES: dict[str, Category] = {
     "create_refund": "financial",
     "transfer_funds": "financial",
     "cancel_subscription": "financial",
+    "place_limit_order": "financial",
 }
 
 
@@ -126,6 +145,55 @@ def test_letters_that_look_like_others_are_read_as_those() -> None:
         ),
         pytest.param(tool("run_query", "Run a PromQL query."), "read", "promql", id="of a language that only reads"),
         pytest.param(tool("run_query", "Runs a query."), "execute", '"run"', id="of no language"),
+        pytest.param(tool("run_query", "Run a JQL query."), "read", "jql", id="of another that only reads"),
+        pytest.param(tool("rooms", "Returns a plan of all rooms."), "read", '"returns"', id="of what is returned"),
+        pytest.param(
+            tool("stock", "Sells it, and returns the receipt."), "financial", '"sells"', id="of more than that"
+        ),
+        pytest.param(tool("tooltip", "Get tooltip texts."), "read", '"get"', id="of what is named"),
+        pytest.param(tool("hover", "Get hover texts."), "read", '"get"', id="of what is named by a verb"),
+        pytest.param(tool("hover", "Get hover texts.", force=TEXT), "execute", '"hover"', id="of that and of more"),
+        pytest.param(tool("ships", "Get a ship. Be sure to add a flag."), "read", '"get"', id="for the caller to do"),
+        pytest.param(
+            tool("web_search_opinion", "Records an opinion."), "write", '"records"', id="of a search that has been"
+        ),
+        pytest.param(tool("sync_search_index", "Get the index."), "read", '"get"', id="of a name that may be a noun"),
+        pytest.param(
+            tool("load_atlas", "Load an atlas into memory."), "write", '"load"', id="of what goes into something"
+        ),
+        pytest.param(
+            tool("download_invoice", "Download one. Its content comes as base64."),
+            "read",
+            '"download"',
+            id="of what is in the answer",
+        ),
+        pytest.param(
+            tool("download_invoice", "Download one. Its content comes as base64.", target=TEXT),
+            "write",
+            "may do more than read",
+            id="of what is written",
+        ),
+        pytest.param(
+            tool("render_plan", "Render the plan to an image file."),
+            "write",
+            '"to an image file"',
+            id="of a file that is made",
+        ),
+        pytest.param(tool("check_mirror", "Trigger a check."), "execute", '"trigger"', id="of what is set off"),
+        pytest.param(
+            tool("validate_script", "Validate a script.", sql=TEXT),
+            "read",
+            '"validate"',
+            id="of a text that is not run",
+        ),
+        pytest.param(
+            tool("verify_host", "Verify a host.", command=TEXT), "execute", '"command"', id="of a command that is run"
+        ),
+        pytest.param(tool("me", "Get my account, including groups."), "read", '"get"', id="with its parts named"),
+        pytest.param(tool("lend", "Lend a read-only copy."), "write", '"lend"', id="of a thing that can only be read"),
+        pytest.param(
+            tool("acme_read_log_trigger", "Read a trigger."), "read", '"read"', id="of a word that is a noun there"
+        ),
         pytest.param(
             tool("query_range", "Run it.", query=TEXT, start=TEXT, end=TEXT, step=TEXT),
             "read",

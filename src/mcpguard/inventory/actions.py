@@ -122,6 +122,15 @@ def output_in(schema: Mapping[str, object]) -> str:
     return ""
 
 
+def place_in(schema: Mapping[str, object]) -> str:
+    """Name an argument that is a file or a directory, or says where something goes; empty if there is none."""
+    for name, each in _arguments(schema):
+        words = words_of(name)
+        if words and (words[-1] in _PLACES or not _WRITTEN.isdisjoint(words)) and _is_text(each):
+            return name
+    return ""
+
+
 def _language(words: Sequence[str], schema: Mapping[str, object]) -> str:
     last = words[-1] if words else ""
     if last in _LANGUAGES:

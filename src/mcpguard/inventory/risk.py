@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from mcpguard.inventory.signs import Signs, base_of, in_words, signs_of
 from mcpguard.inventory.weights import load_weights
-from mcpguard.inventory.words import DOUBTFUL, GENERAL, PERHAPS, QUERIES, RANK, VERBS, NameReading, read_name
+from mcpguard.inventory.words import (
+    DOUBTFUL,
+    GENERAL,
+    HANDING_OVER,
+    LOOKING_AT_TEXT,
+    NOUNS_AT_THE_END,
+    PERHAPS,
+    QUERIES,
+    RANK,
+    VERBS,
+    NameReading,
+    read_name,
+)
 from mcpguard.policy.decision import Category
 
 if TYPE_CHECKING:
@@ -58,6 +70,9 @@ _LEANINGS: Final[dict[Opinion, float]] = {
     "seems to change": 1.0,
     "changes": 30.0,
 }
+_SETTING_OFF: Final = frozenset(["trigger", "start", "restart", "launch", "dispatch"])
+"""Verbs of what runs on after the answer; what a description says of `run` may be no more than a look."""
+_QUERY_LANGUAGES: Final = frozenset(["SQL", "Cypher", "GraphQL"])
 _COIN: Final = 0.5
 _WORTH_TELLING: Final = 0.15
 _TOLD: Final = 3
@@ -153,14 +168,21 @@ def _by_words(signs: Signs) -> Opinion:
         if (
             said == "query"
             or (said is None and name.category == "read")
-            or (signs.only_reads and said != "destructive")
+            or (signs.only_reads and said != "destructive" and not signs.ordered)
         ):
             return "seems to read"
         return "open" if said in {None, "read"} else "seems to change"
     if name.category != "read":
+        if told_to_read and signs.names_its_object and not _goes_on(signs):
+            return "seems to read"
         return "changes" if name.is_sure else "seems to change"
-    if name.others:
-        return "seems to change" if VERBS.get(name.words[-1], "read") != "read" else "open"
+    if name.others and not (told_to_read and PERHAPS.keys() | NOUNS_AT_THE_END >= set(name.others)):
+        if any(other not in VERBS and other not in PERHAPS for other in name.others):
+            return "changes"
+        is_last = VERBS.get(name.words[-1], "read") != "read"
+        return "seems to change" if is_last or said not in {None, "read", "query"} else "open"
+    if signs.filed and _is_doubtful(signs):
+        return "changes"
     if _is_doubtful(signs) and not (told_to_read and base_of(signs.said_as) not in DOUBTFUL):
         return "open" if said in {None, "read", "query"} else "seems to change"
     if name.is_sure or told_to_read:
@@ -171,7 +193,9 @@ def _by_words(signs: Signs) -> Opinion:
 def _is_doubtful(signs: Signs) -> bool:
     """Whether the verb of a name may do more than read, and neither its object nor the server says that it does not."""
     name = signs.name
-    return name.category == "read" and name.verb in DOUBTFUL and not name.noun and not signs.only_reads
+    if name.category != "read" or name.verb not in DOUBTFUL or name.noun or signs.only_reads:
+        return False
+    return not (signs.handed_back and name.verb in HANDING_OVER)
 
 
 def _goes_on(signs: Signs) -> bool:
@@ -185,14 +209,21 @@ def _against_its_name(signs: Signs) -> Opinion:
         if signs.irrevocable or _goes_on(signs):
             return "open"
         return "seems to read" if signs.also_said and not signs.reads_only else "reads"
-    plain = signs.said != "execute" and base_of(signs.said_as) in VERBS
-    return "changes" if signs.begins_with_it and plain else "seems to read"
+    verb = base_of(signs.said_as)
+    if signs.begins_with_it and (signs.said != "execute" or verb in _SETTING_OFF):
+        if verb in VERBS:
+            return "changes"
+        if verb != signs.said_as and signs.name.words[0] != signs.name.verb:  # `web_search_feedback`: "Records …"
+            return "open"
+    return "seems to read"
 
 
 def _takes_anything(signs: Signs) -> bool:
     """Whether an argument takes SQL, a command or code of any kind, and nothing says that it only reads."""
     free, name = signs.free_text, signs.name
     if free is None or signs.reads_only or (name.is_sure and name.category not in {None, "read", "execute"}):
+        return False
+    if free.language in _QUERY_LANGUAGES and name.verb in LOOKING_AT_TEXT and signs.said in {None, "read"}:
         return False
     return free.language != "code" or "execute" in {name.category, signs.said} or name.verb == "evaluate"
 
@@ -203,6 +234,8 @@ def _claims(signs: Signs, opinion: Opinion) -> Iterator[_Claim]:
     yield from _claims_of_name(signs.name)
     if _is_doubtful(signs):
         yield _Claim("write", f'the name says "{signs.name.verb}", which may do more than read', 0.5)
+        if signs.filed:
+            yield _Claim("write", f'the description says "{signs.filed}"', 0.6)
     yield from _claims_of_description(signs, opinion)
 
 
@@ -232,7 +265,7 @@ def _claims_of_name(name: NameReading) -> Iterator[_Claim]:
         phrase = f'"{name.verb}"' + (f' of "{name.noun}"' if name.noun else "")
         yield _Claim(name.category, f"the name says {phrase}", 0.92 if name.is_sure else 0.75)
     for verb in name.others:
-        other = VERBS.get(verb) or PERHAPS[verb]
+        other = VERBS.get(verb) or PERHAPS.get(verb, "write")
         if other != "read" and name.category in {None, "read"}:
             yield _Claim(other, f'the name says "{verb}", too', 0.6)
 
@@ -249,6 +282,8 @@ def _claims_of_description(signs: Signs, opinion: Opinion) -> Iterator[_Claim]:
             yield _Claim(said, phrase, 0.9)
         case _ if opinion != "changes" or _adds_to(said, signs):
             yield _Claim(said, phrase, 0.75)
+    if signs.ordered and said in {None, "read", "query"}:
+        yield _Claim("write", f'the description says "{signs.ordered}"', 0.5)
     if signs.joined:
         verb = base_of(signs.joined)
         yield _Claim(VERBS.get(verb) or PERHAPS[verb], f'the description says "{signs.joined}", too', 0.6)
@@ -276,7 +311,7 @@ def _reading(signs: Signs) -> Iterator[str]:
     name = signs.name
     if name.category == "read":
         yield f'the name says "{name.verb}"' + (f' of "{name.noun}"' if name.noun else "")
-    elif name.category == "execute":
+    elif name.category == "execute" and not QUERIES.isdisjoint(name.words):
         yield f'the name says "{name.verb}" of a query'
     if signs.said in {"read", "query"}:
         yield f'the description says "{signs.said_as}"'

@@ -16,6 +16,7 @@ from mcpguard.inventory.actions import (
     free_text_in,
     insisting_in,
     output_in,
+    place_in,
     unlisted_in,
 )
 from mcpguard.inventory.words import PERHAPS, QUERIES, VERBS, NameReading, kind_of, read_name, words_of
@@ -34,6 +35,7 @@ _SHORT: Final = 2
 _MOST_READ: Final = 60
 _EARLY: Final = 8
 _MOST_LOOKED_AT: Final = 2000
+_MOST_OF_AN_ANSWER: Final = 600
 _TIME_RANGE: Final = frozenset(["query", "start", "end", "step"])
 
 _WORDS: Final = re.compile(r"[A-Za-z']+|[.;:,!?(/\n]")
@@ -60,7 +62,19 @@ _READS_ONLY: Final = (
     "read-only", "read only", "readonly", "does not modify", "doesn't modify", "without modifying", "changes nothing",
     "no side effects", "select quer", "must start with select", "select statement", "only select",
 )  # fmt: skip
-_LANGUAGES_THAT_ONLY_READ: Final = ("promql", "logql", "traceql", "kql", "prometheus")
+_LANGUAGES_THAT_ONLY_READ: Final = (
+    "promql", "logql", "traceql", "kql", "prometheus", "jql", "soql", "sosl", "nrql", "metricsql",
+)  # fmt: skip
+_HANDED_BACK: Final = ("base64", "embedded resource", "as a string", "json string", "as plain text", "as text")
+_DETERMINERS: Final = frozenset("a an the your this all any every each".split())
+_NAMING_PARTS: Final = frozenset("include includes including exclude excludes excluding".split())
+_MAKING_ANSWERS: Final = frozenset("perform performs conduct resolve generate capture build compose".split())
+"""What these make may be no more than the answer."""
+_FILED: Final = r"\b(?:to|into|in|as) (?:an? |the |your )?(?:\w+ ){0,2}(?:file|disk|directory|folder)\b"
+_REMINDERS: Final = frozenset(["sure", "remember"])
+"""What follows is for the caller to do: `Be sure to add a reason`."""
+_RETURNING: Final = frozenset(["return", "returns"])
+"""What a tool does only where a description begins with it."""
 
 
 class Signs(NamedTuple):
@@ -81,6 +95,10 @@ class Signs(NamedTuple):
     output: str
     unlisted: str
     insisting: str
+    handed_back: bool
+    names_its_object: bool
+    ordered: str
+    filed: str
     features: tuple[str, ...]
 
     @property
@@ -133,6 +151,10 @@ def signs_of(tool: Tool) -> Signs:
         output=output_in(schema),
         unlisted="" if choices else unlisted_in(schema),
         insisting=insisting_in(schema),
+        handed_back=_is_handed_back(tool, schema),
+        names_its_object=_names_its_object(name, tokens),
+        ordered=_ordered(tokens),
+        filed=filed[0] if (filed := re.search(_FILED, text)) else "",
         features=tuple(features),
     )
 
@@ -196,19 +218,23 @@ def _said(tokens: list[str]) -> tuple[Said | None, str, str, list[str]]:
     for index, token in enumerate(tokens[:_MOST_READ]):
         if not token[0].isalpha():
             denied = False
-        elif token in _DENIALS:
+        elif token in _DENIALS or token in _REMINDERS:
             denied = True
         else:
             lead = not first and token not in _LEADING
             if lead or previous in _BEFORE_A_VERB or previous in ".,;:!(/\n":
-                verb = "" if token in _LEADING else base_of(token)
+                verb = (
+                    ""
+                    if token in _LEADING or token in _NAMING_PARTS or (token in _RETURNING and not lead)
+                    else base_of(token)
+                )
                 if verb and not denied and tokens[index + 1 : index + 2] != ["here"]:
                     if said is None and (lead or index < _EARLY):
                         following = tokens[index + 1 : index + 7]
                         if verb in _RUNNING and not QUERIES.isdisjoint(following):
                             said, said_as = "query", f"{token} … {next(each for each in following if each in QUERIES)}"
                         else:
-                            said, said_as = kind_of(verb, following[:3])[0], token
+                            said, said_as = "read" if verb == "return" else kind_of(verb, following[:3])[0], token
                     else:
                         verbs.append(verb)
             if lead:
@@ -233,6 +259,30 @@ def _manages(name: NameReading, tokens: list[str]) -> str:
     if name.category is not None:
         return ""
     return next((token for token in tokens[:_EARLY] if token in _MANAGING), "")
+
+
+def _is_handed_back(tool: Tool, schema: Mapping[str, object]) -> bool:
+    """Whether what a tool downloads or exports is in its answer, by its description, and no argument says where to write it."""
+    text = tool.description[:_MOST_OF_AN_ANSWER].lower()
+    return any(phrase in text for phrase in _HANDED_BACK) and not place_in(schema)
+
+
+def _ordered(tokens: list[str]) -> str:
+    """Return the word by which a description tells to do something, if it is no verb that we know: `Ring the bell`."""
+    word, *following = tokens[:2] or [""]
+    if following and following[0] in _DETERMINERS and word not in _LEADING and word[:1].isalpha():
+        verb = base_of(word)
+        return (
+            word
+            if (verb or word) not in _MAKING_ANSWERS and VERBS.get(verb) is None and PERHAPS.get(verb) != "read"
+            else ""
+        )
+    return ""
+
+
+def _names_its_object(name: NameReading, tokens: list[str]) -> bool:
+    """Whether a name of one word is what the description says that it reads: `hover`, `Get hover information`."""
+    return len(name.words) == 1 and name.words[0] in tokens[1 : _EARLY // 2]
 
 
 def base_of(word: str) -> str:

@@ -33,7 +33,7 @@ _VERBS: Final[dict[Category, str]] = {
         block unblock protect adjust replace reorder arrappend arrinsert hset lpush rpush sadd zadd xadd
         mset setex migrate reassign prepend populate adopt annotate provision onboard initialize amend
         reschedule unschedule snooze patch define customize
-        grant alter post connect disconnect exclude include make""",
+        grant alter post connect disconnect exclude include make mark initiate""",
     "execute": """execute exec run invoke launch trigger rerun retry restart reboot start stop dispatch eval spawn
         shell bash terminal click navigate hover drag press rollback install redeploy failover resume suspend
         simulate bootstrap""",
@@ -51,14 +51,16 @@ _PERHAPS: Final[dict[Category, str]] = {
         monitor wait watch audit measure translate encode decode hash filter sort rank ask answer think compute estimate tail head
         stat ls cat status details detail info information summary history stats statistics logs log docs documentation
         guide help metadata schema version versions health usage overview profile trace plan forecast predict
-        lookup metrics results instructions examples reference report evaluate diagnose infer sample blame thinking sequentialthinking recognize""",
-    "write": """post checkout comment commit merge invite apply label tag link star pin share mark lock change move import record archive sync push pull
+        lookup metrics results instructions examples reference report evaluate diagnose infer sample blame thinking sequentialthinking recognize return screenshot
+        obtain determine decompile disassemble grab examine assess""",
+    "write": """post checkout comment commit merge invite apply label tag link star pin share lock change move import record archive sync push pull
         close complete order schedule pause request release transfer manage control import process draft upgrade batch
         login logout authenticate schedule notify note react vote rate mute fill
         switch use capture ingest index train tune generate build compose confirm reject resend claim
-        enroll scale resize allocate design resolve select""",
+        enroll scale resize allocate design resolve select transition forward produce reserve transform finish fix repair tap swipe
+        place""",
     "execute": """deploy call play build""",
-    "destructive": """cleanup clean empty wipeout flush shutdown burn""",
+    "destructive": """cleanup clean empty wipeout flush shutdown burn kick teardown""",
     "financial": """charge bill trade tip donate settle deposit""",
 }
 
@@ -89,12 +91,25 @@ _OBJECTS: Final[tuple[tuple[str, str, Category], ...]] = (
     ("generate", "key keys token tokens password secret certificate credential credentials", "write"),
     ("log", "interaction event entry message activity time", "write"),
     ("evaluate", "script javascript js code", "execute"),
+    ("capture", "screenshot screenshots", "read"),
+    ("load", "into", "write"),
+    ("list", "sale", "write"),
+    ("open", "url browser app application page tab window website link", "write"),
+    ("show", "notification notifications toast popup dialog", "write"),
+    ("display", "notification notifications toast popup dialog", "write"),
+    ("report", "problem issue bug abuse spam incident", "write"),
+    ("return", "item items product order purchase shipment parcel goods book", "write"),
+    ("extract", "zip archive tarball", "write"),
+    ("translate", "document documents file files page", "write"),
 )
 
 _MONEY: Final = frozenset(
     "payment payments refund refunds payout payouts invoice invoices charge charges money funds purchase purchases".split()
 )
 """What a verb that changes something makes financial."""
+
+_PHRASES: Final = frozenset([("check", "in"), ("check", "out"), ("check", "off"), ("log", "in"), ("log", "out")])
+"""Words that are another verb together: `check_in_guest`, and not `check_logged_in`."""
 
 _CHARACTERS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 _GLUED: Final = 7
@@ -104,20 +119,31 @@ GENERAL: Final = frozenset(
 )
 """Verbs that leave open what is done: a description may say worse."""
 
-QUERIES: Final = frozenset("query queries search searches select promql logql traceql".split())
+QUERIES: Final = frozenset("query queries search searches select promql logql traceql jql soql sosl nrql".split())
 """Objects of `run` and `execute` with which they may well only read."""
 
 _JOINING: Final = frozenset(["and", "or", "then"])
 
 DOUBTFUL: Final = frozenset(
     """download export load open monitor track trace log test ask answer think plan generate evaluate infer audit report render
-        format convert review diagnose wait sample compute measure filter sort rank scan watch stream""".split()
+        format convert review diagnose wait sample compute measure filter sort rank scan watch stream return""".split()
 )
 """Verbs that may do more than read: what they make or start is not said."""
 
+LOOKING_AT_TEXT: Final = frozenset("lint validate verify format parse".split())
+"""Verbs by which a text in a language is looked at, and not run."""
+HANDING_OVER: Final = frozenset(["download", "export"])
+"""Verbs that only read if what they make is in the answer."""
 
 AT_THE_BEGINNING: Final = frozenset("view check preview resolve convert parse render display validate query".split())
-_NOUNS_AT_THE_END: Final = frozenset("set copy fork patch trigger start stop scan read has make".split())
+NOUNS_AT_THE_END: Final = frozenset(
+    "set copy fork patch trigger start stop scan read has make list search lookup diff block post clone reply upload register grant run launch shell terminal".split()
+)
+_NOUNS_AFTER_A_VERB: Final = frozenset(["block", "post", "reply"])
+_OFTEN_NOUNS: Final = frozenset("list lists search scan read lookup diff echo ping".split())
+"""Verbs that are as often nouns, unless a name begins with them: `shopping_list_complete`."""
+_ONLY_WITH_OBJECTS: Final = frozenset(["place"])
+"""Words that are verbs only before certain objects: `place_order`, and not `place_details`."""
 
 
 def _by_word(lists: dict[Category, str]) -> dict[str, Category]:
@@ -188,8 +214,14 @@ def read_name(name: str) -> NameReading:
         if index != at
         and (other := VERBS.get(word) or (PERHAPS.get(word) if joined and words[index - 1] in _JOINING else None))
         and other != category
-        and not (category == "read" and word in _MONEY)
+        and not (category == "read" and (word in _MONEY or (word in _NOUNS_AFTER_A_VERB and index == len(words) - 1)))
     )
+    if category == "read" and words[at + 1 : at + 2] in {("and",), ("then",)} and len(words) > at + 2:
+        done = words[at + 2]
+        others = others if done in VERBS or PERHAPS.get(done) == "read" else (done, *others)
+    if verb in _OFTEN_NOUNS and 0 < at < len(words) - 1:
+        doing = (word for word in (words[0], words[-1]) if word != "batch" and PERHAPS.get(word, "read") != "read")
+        others = (*doing, *others)
     if joined:
         for index, word in enumerate(words):
             said = VERBS.get(word) or (PERHAPS.get(word) if index and words[index - 1] in _JOINING else None)
@@ -201,6 +233,8 @@ def read_name(name: str) -> NameReading:
 def kind_of(verb: str, following: Sequence[str]) -> tuple[Category, str]:
     """Say what a verb does to what follows it, and which word of that changed its meaning, if any."""
     category = VERBS.get(verb) or PERHAPS[verb]
+    if following and (verb, following[0]) in _PHRASES and "progress" not in following:
+        return "write", following[0]
     for index, word in enumerate(following):
         other = OBJECTS.get((verb, word))
         is_object = index in {0, len(following) - 1}
@@ -220,15 +254,30 @@ def _verb_at(words: tuple[str, ...]) -> int | None:
     last = len(words) - 1
     if words[0] in VERBS or (last and words[0] in AT_THE_BEGINNING and words[last] not in VERBS):
         return 0
-    if words[last] in VERBS and words[last] not in _NOUNS_AT_THE_END:
+    if words[last] in VERBS and words[last] not in NOUNS_AT_THE_END:
+        return last
+    for index, word in enumerate(words):
+        if word in VERBS and word not in NOUNS_AT_THE_END:
+            return index
+    for index, word in enumerate(words[:last]):
+        if word in _OFTEN_NOUNS and word in VERBS:
+            return index
+    if words[last] in VERBS:
         return last
     for index, word in enumerate(words):
         if word in VERBS:
             return index
     for index in (0, last, 1):
-        if index <= last and words[index] in PERHAPS:
+        if index <= last and _may_be_verb(words, index):
             return index
-    return next((index for index, word in enumerate(words) if word in PERHAPS), None)
+    return next((index for index in range(last + 1) if _may_be_verb(words, index)), None)
+
+
+def _may_be_verb(words: tuple[str, ...], index: int) -> bool:
+    word = words[index]
+    if word in _ONLY_WITH_OBJECTS:
+        return any((word, each) in OBJECTS for each in words[index + 1 :])
+    return word in PERHAPS
 
 
 def _unglued(word: str) -> tuple[str, ...]:
