@@ -68,7 +68,7 @@ def granted_for_later(run: Run, **arguments: Any) -> Attempt:
         assert call.outcome == "approval_expired"
     answer = run.approve(run.the_id())
     assert "granted" in answer
-    assert run.ran == []
+    assert (run.waiting_ids, run.ran) == ([], [])
     return call
 
 
@@ -107,16 +107,15 @@ def test_a_call_that_a_person_allows_runs_once_and_its_answer_comes_back(era: Er
         pytest.param({"action": "accept", "content": {"decision": "Allow once"}}, id="another spelling"),
         pytest.param({"action": "accept", "content": {"decision": ["allow once"]}}, id="a choice in a list"),
         pytest.param({"action": "accept", "content": {"decision": True}}, id="a boolean"),
-        pytest.param({"action": "accept", "content": {"decision": "allow this tool"}}, id="what was not offered"),
         pytest.param({"action": "Accept", "content": {"decision": "allow once"}}, id="another action"),
         pytest.param({"content": {"decision": "allow once"}}, id="no action"),
         pytest.param({}, id="nothing"),
     ],
 )
-def test_whatever_is_not_the_word_for_allowing_denies(era: Era, reply: Json) -> None:
-    run = Run(asking(), era=era)
+@pytest.mark.parametrize("remember", ["call", "tool"])
+def test_whatever_is_not_the_word_for_allowing_denies(era: Era, reply: Json, remember: str) -> None:
+    run = Run(asking(remember=remember), era=era)
     call = run.attempt("pay", PAY)
-    assert call.form["requestedSchema"]["properties"]["decision"]["enum"] == ["deny", "allow once"]
     run.wait(1)
     call.reply(reply)
     assert (call.outcome, run.ran, run.waiting_ids) == ("approval_denied", [], [])
@@ -156,6 +155,14 @@ def test_what_is_no_person_s_answer_goes_to_a_terminal_or_is_refused(era: Era, r
         assert "error" in run.approve("abcdefgh")
 
 
+def test_a_word_for_allowing_that_was_not_offered_denies(era: Era) -> None:
+    run = Run(asking(), era=era)
+    call = run.attempt("pay", PAY)
+    assert call.form["requestedSchema"]["properties"]["decision"]["enum"] == ["deny", "allow once"]
+    call.accept("allow this tool")
+    assert (call.outcome, run.ran, run.waiting_ids) == ("approval_denied", [], [])
+
+
 def test_an_answer_as_late_as_a_person_s_counts(era: Era) -> None:
     run = Run(asking(), era=era)
     call = run.attempt("pay", PAY)
@@ -189,6 +196,7 @@ def test_where_nobody_can_be_asked_a_call_is_refused(era: Era, elicitation: obje
     run = Run(policy, era=era, elicitation=elicitation, terminal=terminal)
     call = run.attempt("pay", PAY)
     assert (call.outcome, run.ran, run.announced, run.waiting_ids) == ("approval_required", [], [], [])
+    assert run.statuses == ["unasked (client)"]
     assert call.text == (
         "mcpguard: pay needs approval: payments need a person; nobody could be asked, for the client shows no dialog to a "
         "person. Do not retry unchanged."
@@ -207,6 +215,16 @@ def test_where_only_a_terminal_may_answer_the_client_is_not_asked(era: Era) -> N
     assert call.outcome == "approval_denied"
     assert call.text == "mcpguard: pay denied: the user did not approve it: not today. Do not retry unchanged."
     assert (run.ran, run.statuses) == ([], ["asked (terminal)", "denied (terminal)"])
+
+
+def test_where_only_the_client_may_answer_a_terminal_s_yes_is_none(era: Era) -> None:
+    run = Run(asking(via=["client"]), era=era)
+    call = run.attempt("pay", PAY)
+    id_ = run.the_id()
+    assert run.approve(id_) == {"error": f"nothing waits for an approval `{id_}`"}
+    assert (call.outcome, run.ran) == ("asked", [])
+    call.accept()
+    assert run.decisions[-1]["approval"]["by"] == "client"
 
 
 # What a person is shown
@@ -334,12 +352,33 @@ def test_a_call_that_comes_back_before_the_yes_waits_under_the_same_id(era: Era)
     assert (again.outcome, len(run.ran)) == ("ran", 1)
 
 
-def test_a_yes_holds_no_longer_than_its_time(era: Era) -> None:
+def test_a_call_that_comes_back_before_the_yes_can_be_answered_for_as_long_as_a_new_one(era: Era) -> None:
+    run = Run(asking(), era=era, elicitation=None)
+    run.attempt("pay", PAY)
+    run.wait(50)
+    id_ = run.the_id()
+    again = run.attempt("pay", PAY)
+    run.wait(644)
+    assert (again.outcome, run.waiting_ids) == ("approval_expired", [id_])
+    run.wait(1)
+    assert run.waiting_ids == []
+
+
+def test_a_yes_holds_no_longer_than_its_time_and_the_call_needs_another(era: Era) -> None:
     run = Run(asking(), era=era, elicitation=None)
     granted_for_later(run)
     run.wait(600)
-    assert run.attempt("pay", PAY).outcome == "waits"
-    assert run.ran == []
+    call = run.attempt("pay", PAY)
+    assert (call.outcome, run.ran) == ("waits", [])
+    run.approve(run.the_id())
+    assert (call.outcome, len(run.ran)) == ("ran", 1)
+
+
+def test_a_yes_that_holds_for_no_time_is_for_the_call_that_waits(era: Era) -> None:
+    run = Run(asking(ttl="0s"), era=era, elicitation=None)
+    call = run.attempt("pay", PAY)
+    run.approve(run.the_id())
+    assert (call.outcome, len(run.ran)) == ("ran", 1)
 
 
 def test_a_question_can_be_answered_no_longer_than_its_time(era: Era) -> None:
@@ -355,6 +394,16 @@ def test_a_question_can_be_answered_no_longer_than_its_time(era: Era) -> None:
     assert run.attempt("pay", PAY).outcome == "waits"
 
 
+@pytest.mark.parametrize("answer", [Run.approve, Run.deny], ids=lambda it: it.__name__)
+def test_an_answer_of_a_terminal_that_comes_too_late_is_none(era: Era, answer: Callable[[Run, str], Json]) -> None:
+    run = Run(asking(), era=era, elicitation=None)
+    run.attempt("pay", PAY)
+    id_ = run.the_id()
+    run.wait(645)
+    assert answer(run, id_) == {"error": f"nothing waits for an approval `{id_}`"}
+    assert run.statuses == ["asked (terminal)", "expired (terminal)"]
+
+
 def test_a_dialog_s_answer_that_is_none_after_the_time_is_over_is_followed_by_a_coming_back() -> None:
     run, call = sealed()
     id_ = run.the_id()
@@ -367,8 +416,9 @@ def test_a_dialog_s_answer_that_is_none_after_the_time_is_over_is_followed_by_a_
     assert (again.outcome, len(run.ran)) == ("ran", 1)
 
 
-def test_where_nobody_else_can_answer_a_late_call_is_refused_for_good() -> None:
-    run = Run(asking(via=["client"]))
+@pytest.mark.parametrize("terminal", [True, False])
+def test_where_nobody_else_can_answer_a_late_call_is_refused_for_good(terminal: bool) -> None:
+    run = Run(asking(via=["client"]) if terminal else asking(), terminal=terminal)
     call = run.attempt("pay", PAY)
     run.wait(45)
     assert (call.outcome, run.waiting_ids, run.open_dialogs()) == ("approval_expired", [], [])
@@ -467,6 +517,17 @@ def test_a_tool_that_changes_while_a_person_thinks_does_not_run_by_that_yes(
         assert call.outcome == "ran"
     run.wait(3600)
     assert len(run.ran) == (drift == "allow")
+
+
+@pytest.mark.parametrize("drift", ["refuse", "allow"])
+def test_a_yes_for_a_tool_that_has_changed_ends_the_question(era: Era, drift: str) -> None:
+    run = Run(asking(policy={"drift": drift}), era=era, elicitation=None)
+    run.list_tools({"name": "pay", "description": "pays"})
+    run.attempt("pay", PAY)
+    run.wait(45)
+    run.list_tools({"name": "pay", "description": "pays twice"})
+    assert "the tool has changed meanwhile" in run.approve(run.the_id())["error"]
+    assert (run.waiting_ids, run.statuses[-1], run.ran) == ([], "void (server)", [])
 
 
 @pytest.mark.parametrize("when", ["asked", "told to come back", "granted"])
@@ -691,13 +752,13 @@ def test_seals_that_are_too_many_are_forgotten_from_the_oldest_on(monkeypatch: p
 def test_seals_that_have_expired_make_room_before_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "MAX_SEALS", 2)
     run = Run(asking(), era="2026-07-28")
-    run.attempt("pay", {"n": 0})
-    run.wait(640)
-    young = run.attempt("pay", {"n": 1})
-    run.wait(6)
-    third = run.attempt("pay", {"n": 2})
+    first = run.attempt("pay", {"n": 0})
+    # The seal of a round is good for a shorter time than that of a question, which may be answered for 45 s more.
+    needs_input(run.attempt("read"))
+    run.wait(601)
+    third = run.attempt("pay", {"n": 1})
     run.wait(1)
-    for call in (young, third):
+    for call in (first, third):
         call.accept()
         assert call.outcome == "ran"
 
@@ -713,6 +774,13 @@ def test_what_was_not_asked_for_goes_to_nobody() -> None:
 
 
 # Two who answer
+
+
+@pytest.mark.parametrize("via", [["client", "terminal"], ["client"]])
+def test_while_a_client_shows_a_dialog_a_terminal_can_ask_if_it_may_answer(era: Era, via: list[str]) -> None:
+    run = Run(asking(via=via), era=era)
+    assert run.attempt("pay", PAY).outcome == "asked"
+    assert run.desk_is_open == ("terminal" in via)
 
 
 def test_a_terminal_that_is_quicker_closes_the_client_s_dialog() -> None:
@@ -828,6 +896,20 @@ def test_a_tool_that_was_allowed_for_one_rule_is_asked_about_for_another(era: Er
     assert [call.outcome, *outcomes] == ["ran", "ran", "ran", "asked", "asked"]
 
 
+@pytest.mark.parametrize("by", ["client", "terminal"])
+def test_a_tool_that_is_allowed_leaves_others_of_the_same_rule_to_be_asked_about(era: Era, by: str) -> None:
+    policy = {"tools": {"pay_*": {"action": "require_approval"}}, "approval": {"remember": "tool"}}
+    run = Run(policy, era=era, elicitation=() if by == "client" else None)
+    call = run.attempt("pay_bill")
+    if by == "client":
+        call.accept("allow this tool")
+    else:
+        run.approve(run.the_id(), tool=True)
+    assert [call.outcome, run.attempt("pay_bill", PAY).outcome] == ["ran", "ran"]
+    assert run.attempt("pay_rent").outcome in ("asked", "waits")
+    assert len(run.ran) == 2
+
+
 @pytest.mark.parametrize("method", ["resources/read", "prompts/get"])
 def test_what_is_no_tool_is_never_allowed_as_one(era: Era, method: str) -> None:
     section, parameter = ("resources", "uri") if method == "resources/read" else ("prompts", "name")
@@ -915,6 +997,17 @@ def test_a_call_that_is_cancelled_while_a_terminal_holds_it_never_runs(era: Era)
     run.wait(3600)
     assert (run.server_got, call.answer, run.waiting_ids) == ([], None, [])
     assert run.statuses == ["asked (terminal)", "withdrawn (client)"]
+
+
+def test_a_call_that_is_cancelled_takes_no_other_call_along(era: Era) -> None:
+    run = Run(asking(), era=era, elicitation=None)
+    first, second, third = (run.attempt("pay", {"n": number}) for number in range(3))
+    ids = run.waiting_ids
+    second.cancel()
+    assert run.waiting_ids == [ids[0], ids[2]]
+    for id_ in run.waiting_ids:
+        run.approve(id_)
+    assert [first.outcome, second.answer, third.outcome] == ["ran", None, "ran"]
 
 
 @pytest.mark.parametrize("elicitation", [(), None])
@@ -1014,6 +1107,54 @@ def test_more_of_questions_than_memory_is_for_them_is_refused(era: Era, monkeypa
     assert [first.outcome, run.attempt("pay", {"text": "y" * 2000}).outcome] == ["waits", "busy"]
     run.deny(run.the_id())
     assert run.attempt("pay", {"text": "y" * 2000}).outcome == "waits"
+
+
+def test_questions_that_nobody_can_answer_any_more_make_room(era: Era, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approval, "MAX_QUESTIONS", 1)
+    run = Run(asking(), era=era, elicitation=None)
+    run.attempt("pay", {"n": 1})
+    run.wait(644)
+    assert run.attempt("pay", {"n": 2}).outcome == "busy"
+    run.wait(1)
+    assert run.attempt("pay", {"n": 3}).outcome == "waits"
+
+
+def test_what_is_due_about_each_call_that_waits_is_done_in_time_and_once(era: Era) -> None:
+    run = Run(asking(), era=era, elicitation=None)
+    first = run.attempt("pay", {"n": 1}, token=1)
+    run.wait(3)
+    second = run.attempt("pay", {"n": 2})
+    run.wait(42)
+    assert (first.outcome, second.outcome) == ("approval_expired", "waits")
+    # Every 5 s of the first one's 45, and its answer.
+    assert len(run.client_got) == 8 + 1
+    run.client_got.clear()
+    run.wait(2.9)
+    assert (second.outcome, run.client_got) == ("waits", [])
+    run.wait(0.1)
+    assert (second.outcome, len(run.client_got)) == ("approval_expired", 1)
+    assert run.statuses == ["asked (terminal)"] * 2 + ["expired (terminal)"] * 2
+
+
+@pytest.mark.parametrize("ttl", ["0s", "10m"])
+def test_a_call_that_waits_is_answered_whoever_is_first_after_its_time(era: Era, ttl: str) -> None:
+    run = Run(asking(ttl=ttl), era=era, elicitation=None)
+    call = run.attempt("pay", PAY)
+    # The machine has slept, and a terminal is quicker than the supervisor.
+    run.now_ns += 700_000_000_000
+    assert "error" in run.approve("zzzzzzzz")
+    run.wait(0)
+    assert (call.outcome, run.ran) == ("approval_expired", [])
+
+
+def test_a_dialog_that_is_an_answer_does_not_expire_before_its_time() -> None:
+    run = Run(asking(), era="2026-07-28")
+    shown = run.attempt("pay", PAY)
+    long = run.attempt("pay", {"text": "x" * 2000})
+    run.wait(60)
+    assert (long.outcome, run.statuses[2:]) == ("approval_expired", ["expired (terminal)"])
+    shown.accept()
+    assert (shown.outcome, len(run.ran)) == ("ran", 1)
 
 
 def test_other_calls_go_on_while_one_waits(era: Era) -> None:

@@ -48,7 +48,8 @@ class Run:
     """One run in memory.
 
     `elicitation` is what the client declares of that name, None for nothing.  `terminal` says whether another terminal can answer.
-    `server_got` and `client_got` hold every line sent there, `records` the decision log, `announced` what terminals were told.
+    `server_got` and `client_got` hold every line sent there, `records` the decision log, `announced` what terminals were told, `desk_is_open` whether
+    they could ask by now.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Run:
         self.announced: list[Json] = []
         self.complaints: list[str] = []
         self.terminal = terminal
+        self.desk_is_open = False
         self.announcing_fails = False
         self.session = Session(now_ns=self.now_ns)
         self.journal = Journal()
@@ -83,7 +85,7 @@ class Run:
 
         approvals = Approvals(
             self.session,
-            prepare_terminal=lambda: self.terminal,
+            prepare_terminal=self._prepare_terminal,
             announce=self._announce,
             record=self._record,
             **({} if id_of_next is None else {"id_of_next": id_of_next}),
@@ -232,6 +234,10 @@ class Run:
 
     def _record(self, question: Question, status: str, now_ns: int, by: str) -> None:
         self.enforcer.record_approval(question, status, now_ns, by)
+
+    def _prepare_terminal(self) -> bool:
+        self.desk_is_open = self.terminal
+        return self.terminal
 
     def _announce(self, item: Json) -> None:
         if self.announcing_fails:

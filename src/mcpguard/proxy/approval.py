@@ -349,8 +349,8 @@ class Approvals:
 
     def _left_over(self, bindings: tuple[str, ...]) -> Question | None:
         """Give the question about the same call that nobody waits for any more: it is asked again, under its id."""
-        found = (each for each in self._questions.values() if each.binding in bindings and not each.waits)
-        return next((each for each in found if each.place == "later"), None)
+        found = (each for each in self._questions.values() if each.place == "later" and each.binding in bindings)
+        return next(found, None)
 
     def _drop_expired(self, now_ns: int) -> None:
         for question in [each for each in self._questions.values() if not each.waits and now_ns >= each.expires_ns]:
