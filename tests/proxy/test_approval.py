@@ -275,6 +275,26 @@ def test_what_a_call_is_about_is_shown_to_its_last_character_or_not_in_a_dialog(
             assert f' "{name}"\n' in call.form["message"]
 
 
+def test_a_terminal_is_told_what_is_asked_and_why(era: Era) -> None:
+    run = Run(asking(remember="tool"), era=era, elicitation=None)
+    run.attempt("pay", {"to": "bob", "amount": 1.0})
+    (told,) = run.announced
+    run.wait(3)
+    (item,) = run.enforcer.pending()
+    assert told == item | {"waited_s": 0, "expires_in_s": 45}
+    assert item == {
+        "id": item["id"],
+        "kind": "tool",
+        "subject": "pay",
+        "arguments": '{"amount":1,"to":"bob"}',
+        "rules": [{"rule": "/tools/pay/action", "message": "payments need a person"}],
+        "waited_s": 3,
+        "state": "held",
+        "expires_in_s": 42,
+        "remember": "tool",
+    }
+
+
 def test_what_nobody_would_see_in_a_name_is_written_out(era: Era) -> None:
     name = "pay\u200b\u202e"
     run = Run({"tools": {name: {"action": "require_approval"}}}, era=era)
@@ -434,6 +454,7 @@ def test_a_yes_that_is_taken_back_in_time_is_none(era: Era) -> None:
     run.approve(id_)
     assert run.approve(id_) == {"error": f"`{id_}` is approved already, and waits for the call"}
     assert "denied" in run.deny(id_)
+    assert [record["code"] for record in run.decisions] == ["approval_expired"]
     assert run.attempt("pay", PAY).outcome == "waits"
     assert (call.outcome, run.ran) == ("approval_expired", [])
 
@@ -691,6 +712,15 @@ def test_a_state_that_the_guard_did_not_give_is_worth_nothing(state: str) -> Non
     run, call = sealed()
     call.send(inputResponses=YES, requestState=state)
     assert (call.outcome, run.ran, forged(run)) == ("asked", [], ["tools/call"])
+
+
+def test_a_forged_state_is_logged_once_however_often_its_call_is_judged() -> None:
+    run = Run(asking(), era="2026-07-28", elicitation=None)
+    call = run.attempt("pay", PAY)
+    call.send(requestState="forged")
+    run.reload(asking({"other": {}}))
+    run.approve(run.waiting_ids[-1])
+    assert (call.outcome, len(run.ran), forged(run)) == ("ran", 1, ["tools/call"])
 
 
 def test_the_seal_of_another_run_is_worth_nothing() -> None:
@@ -963,6 +993,8 @@ def test_a_yes_to_a_call_whose_limit_is_used_up_meanwhile_is_kept(era: Era, by: 
     run.client(request(second.id, "ping"))
     run.wait(61)
     assert [said for said in run.client_got if "method" not in said and said["id"] == second.id] == [second.answer]
+    assert [status for status in run.statuses if "expired" in status] == []
+    assert len(run.decisions) == 2
     assert run.attempt("pay", {"n": 2}).outcome == "ran"
     assert (len(run.ran), run.charged) == (2, 2)
     run.wait(61)
@@ -1123,11 +1155,11 @@ def test_what_is_due_about_each_call_that_waits_is_done_in_time_and_once(era: Er
     run = Run(asking(), era=era, elicitation=None)
     first = run.attempt("pay", {"n": 1}, token=1)
     run.wait(3)
-    second = run.attempt("pay", {"n": 2})
+    second = run.attempt("pay", {"n": 2}, token=2)
     run.wait(42)
     assert (first.outcome, second.outcome) == ("approval_expired", "waits")
-    # Every 5 s of the first one's 45, and its answer.
-    assert len(run.client_got) == 8 + 1
+    # Every 5 s of the 45 and of the 42, and an answer.
+    assert len(run.client_got) == 8 + 8 + 1
     run.client_got.clear()
     run.wait(2.9)
     assert (second.outcome, run.client_got) == ("waits", [])
@@ -1164,6 +1196,11 @@ def test_other_calls_go_on_while_one_waits(era: Era) -> None:
     assert (call.outcome, other.outcome) == ("waits", "ran")
     other.finish()
     assert other.answer == result(other.id, content=[])
+    third = run.attempt("pay", {"n": 3})
+    run.deny(run.waiting_ids[1])
+    run.wait(45)
+    assert (call.outcome, third.outcome) == ("approval_expired", "approval_denied")
+    assert len({record["decision_id"] for record in run.decisions}) == 3
 
 
 # Progress
@@ -1481,6 +1518,7 @@ def test_nobody_is_asked_about_a_completion(era: Era, ref: Json) -> None:
     run = Run({"resources": needs, "prompts": needs}, era=era)
     call = run.attempt_of("completion/complete", ref=ref, argument={"name": "a", "value": "b"})
     assert (call.outcome, run.server_got, run.statuses) == ("approval_required", [], [])
+    assert call.text.startswith(f"mcpguard: {'x' if 'name' in ref else 'x:1'} needs approval: ")
 
 
 def test_a_call_that_was_to_be_a_task_is_asked_about_and_a_refusal_is_an_error() -> None:
@@ -1577,6 +1615,37 @@ def test_the_log_tells_of_every_question_and_of_no_argument(era: Era) -> None:
     assert (decided["kind"], decided["effect"], decided["approval"]["id"]) == ("decision", "allow", id_)
     for word in (b"secret-key", b"secret-value", b"424242", b"allow once"):
         assert word not in run.log_text
+
+
+@pytest.mark.parametrize("elicitation", [(), None])
+def test_a_run_without_a_log_asks_and_answers_all_the_same(era: Era, elicitation: object) -> None:
+    run = Run(asking(), era=era, elicitation=elicitation)
+    run.enforcer.records = None
+    first, second = run.attempt("pay", PAY), run.attempt("pay", {})
+    if elicitation is None:
+        run.approve(run.waiting_ids[0])
+        run.deny(run.the_id())
+    else:
+        first.accept()
+        second.accept("deny")
+    assert (first.outcome, second.outcome, len(run.ran)) == ("ran", "approval_denied", 1)
+    third = run.attempt_of("tools/call", name="read", requestState="forged")
+    assert (third.outcome, run.complaints, run.records) == ("ran", [], [])
+
+
+def test_of_several_rules_the_first_is_named_to_the_agent_and_each_in_the_log(era: Era) -> None:
+    large = {"conditions": [{"path": "args.amount", "op": "gt", "value": 5}], "reason": "large"}
+    abroad = {"conditions": [{"path": "args.to", "op": "eq", "value": "bob"}], "reason": "abroad"}
+    both = ["/tools/pay/approve_if/0", "/tools/pay/approve_if/1"]
+    for way in ("denied", "nobody"):
+        run = Run(asking({"pay": {"approve_if": [large, abroad]}}), era=era, elicitation=None, terminal=way == "denied")
+        call = run.attempt("pay", PAY)
+        if way == "denied":
+            run.deny(run.the_id())
+        (decided,) = run.decisions
+        assert (decided["effect"], decided["reasons"]) == ("deny", both)
+        assert call.answer is not None
+        assert call.answer["result"]["_meta"]["mcpguard/decision"]["rule"] == both[0]
 
 
 def test_an_id_of_any_length_stays_short_in_the_log(era: Era) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from mcpguard.policy.evaluate import compile_policy
 from mcpguard.policy.model import PolicyFile
-from mcpguard.protocol.commands import Abandon, Answered, Consult, Forward, Note, Replied, Settled, Waiting
+from mcpguard.protocol.commands import Abandon, Answered, Consult, Forward, Listed, Note, Replied, Settled, Waiting
 from mcpguard.protocol.session import Session
 from mcpguard.protocol.wire import CLIENT, UPSTREAM, encode
 from mcpguard.proxy.approval import Approvals
@@ -273,6 +273,8 @@ class Run:
                         self._settle(command.ticket, verdict)
                 case Settled():
                     self._settle(command.ticket, command.verdict)
+                case Listed():
+                    self._carry_out(self.enforcer.listed(command.tickets, self.journal))
                 case Replied():
                     self._carry_out(self.enforcer.replied(command, self.journal))
                 case Abandon():
