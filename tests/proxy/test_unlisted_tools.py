@@ -61,6 +61,28 @@ def test_calls_of_several_tools_are_each_judged_by_what_the_list_shows(run: Run)
     assert len(asked(run)) == 1
 
 
+@pytest.mark.parametrize("era", get_args(Era))
+def test_what_is_allowed_by_default_runs_only_once_a_list_has_shown_what_it_is(era: Era) -> None:
+    run = Run({"default": "allow", "tools": {"@destructive": {"action": "deny"}}}, era=era)
+    reads, deletes, unknown = (run.attempt(name) for name in ("get_page", "delete_page", "get_nothing"))
+    assert ([reads.outcome, deletes.outcome, unknown.outcome], run.ran) == (["waits"] * 3, [])
+    show(run, READS, DELETES)
+    assert [reads.outcome, deletes.outcome, unknown.outcome] == ["ran", "denied", "denied"]
+    assert [run.attempt(name).outcome for name in ("get_page", "delete_page")] == ["ran", "denied"]
+    assert len(run.ran) == 2
+
+
+@pytest.mark.parametrize("era", get_args(Era))
+def test_a_call_before_any_list_is_not_charged_for_a_category_that_its_tool_is_not_of(era: Era) -> None:
+    entry = {"rate_limit": {"max": 1, "window": 60}}
+    run = Run({"default": "allow", "tools": {"@destructive": entry}}, era=era)
+    call = run.attempt("get_page")
+    assert call.outcome == "waits"
+    show(run, READS, DELETES)
+    assert (call.outcome, run.charged) == ("ran", 0)
+    assert [run.attempt("delete_page").outcome for _ in range(2)] == ["ran", "rate_limited"]
+
+
 def test_a_list_without_the_tool_is_asked_for_once(run: Run) -> None:
     call = run.attempt("get_nothing")
     show(run, READS)

@@ -141,7 +141,7 @@ class Run:
         until_ns = self.now_ns + round(seconds * _NS)
         while (due_ns := self.enforcer.deadline_ns) is not None and due_ns <= until_ns:
             self.now_ns = max(self.now_ns, due_ns)
-            self._carry_out(self.enforcer.tick(self.journal))
+            self.carry_out(self.enforcer.tick(self.journal))
             later_ns = self.enforcer.deadline_ns
             assert later_ns is None or later_ns > self.now_ns, "what was due is still due"
         self.now_ns = until_ns
@@ -149,28 +149,28 @@ class Run:
     def approve(self, id_: str, *, tool: bool = False) -> Json:
         """Say yes in another terminal; give what that is told."""
         answer, commands = self.enforcer.approve(id_, self.journal, whole_tool=tool)
-        self._carry_out(commands)
+        self.carry_out(commands)
         return answer
 
     def deny(self, id_: str, reason: str = "") -> Json:
         """Say no in another terminal; give what that is told."""
         answer, commands = self.enforcer.deny(id_, reason, self.journal)
-        self._carry_out(commands)
+        self.carry_out(commands)
         return answer
 
     def reload(self, policy: Mapping[str, object]) -> None:
         """Put another policy in force."""
-        self._carry_out(self.enforcer.replace(policy_of(policy), self.journal))
-        self._carry_out(self.session.announce_lists())
+        self.carry_out(self.enforcer.replace(policy_of(policy), self.journal))
+        self.carry_out(self.session.announce_lists())
 
     def lose_client(self) -> None:
         """Let the client be gone."""
         for ticket in self.session.withdraw_waiting():
-            self._carry_out([Abandon(ticket)])
+            self.carry_out([Abandon(ticket)])
 
     def lose_server(self) -> None:
         """Let the server be gone."""
-        self._carry_out(self.session.end("the server exited with status 3"))
+        self.carry_out(self.session.end("the server exited with status 3"))
 
     # What there is to see
 
@@ -255,12 +255,12 @@ class Run:
             if entry is not None:
                 self._log.end_call(entry, entry.extra, len(line), self.now_ns, journal)
         if entry is None:
-            self._carry_out(session.receive(side, line, self.now_ns))
+            self.carry_out(session.receive(side, line, self.now_ns))
         else:
             line, entry.line = entry.line, b""
             self._send(UPSTREAM if side == CLIENT else CLIENT, line)
 
-    def _carry_out(self, commands: list[Command]) -> None:
+    def carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
                 case Forward():
@@ -268,24 +268,24 @@ class Run:
                 case Consult():
                     verdict = self.enforcer.consult(command, self.journal)
                     if isinstance(verdict, Waiting):
-                        self._carry_out(verdict.commands)
+                        self.carry_out(verdict.commands)
                     else:
                         self._settle(command.ticket, verdict)
                 case Settled():
                     self._settle(command.ticket, command.verdict)
                 case Listed():
-                    self._carry_out(self.enforcer.listed(command.tickets, self.journal))
+                    self.carry_out(self.enforcer.listed(command.tickets, self.journal))
                 case Replied():
-                    self._carry_out(self.enforcer.replied(command, self.journal))
+                    self.carry_out(self.enforcer.replied(command, self.journal))
                 case Abandon():
-                    self._carry_out(self.enforcer.abandon(command.ticket, self.journal))
+                    self.carry_out(self.enforcer.abandon(command.ticket, self.journal))
                 case Answered():
                     self._log.end(command, self.journal)
                 case Note():
                     self._log.note(command, self.journal)
 
     def _settle(self, ticket: InFlight, verdict: Verdict) -> None:
-        self._carry_out(self.session.resolve(ticket, verdict))
+        self.carry_out(self.session.resolve(ticket, verdict))
 
     def _send(self, to: Side, line: bytes) -> None:
         assert line.endswith(b"\n")
