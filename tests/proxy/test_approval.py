@@ -1177,6 +1177,9 @@ def test_a_call_that_waits_is_answered_whoever_is_first_after_its_time(era: Era,
     assert "error" in run.approve("zzzzzzzz")
     run.wait(0)
     assert (call.outcome, run.ran) == ("approval_expired", [])
+    # What the agent is told to have approved can be, for as long as ever.
+    run.wait(599)
+    assert [f"mcpguard approve {id_}" in call.text for id_ in run.waiting_ids] == ([] if ttl == "0s" else [True])
 
 
 def test_a_dialog_that_is_an_answer_does_not_expire_before_its_time() -> None:

@@ -240,7 +240,7 @@ class Approvals:
         for question in list(self._questions.values()):
             if question.waits and now_ns >= question.held_until_ns:
                 self._record(question, "expired", now_ns, "client" if question.place == "client" else "terminal")
-                found.append((question, self._come_back(question, policy.approval)))
+                found.append((question, self._come_back(question, policy.approval, now_ns)))
         return found
 
     def progress(self, now_ns: int) -> list[Command]:
@@ -289,14 +289,16 @@ class Approvals:
         self._record(question, "asked", now_ns, "terminal")
         self._announce(describe(question, now_ns, terms))
         if now_ns >= question.held_until_ns:
-            return self._come_back(question, terms)
+            return self._come_back(question, terms, now_ns)
         return Waiting([])
 
-    def _come_back(self, question: Question, terms: ApprovalTerms) -> Refused:
+    def _come_back(self, question: Question, terms: ApprovalTerms, now_ns: int) -> Refused:
         if "terminal" not in terms.via or not self._prepare_terminal():
             self._questions.pop(question.id, None)
             return nobody_answered(question)
         question.place, question.ticket = "later", None
+        # From now on, however late that is: the machine may have slept.
+        question.expires_ns = now_ns + terms.ttl_ns
         return may_come_back(question)
 
     def _weigh(self, question: Question, reply: object, policy: Policy, now_ns: int) -> Granted | Refused | None:
