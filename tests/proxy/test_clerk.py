@@ -109,6 +109,7 @@ def test_a_desk_is_opened_once_and_closed_for_good(office: Office) -> None:
     assert list(runs_directory().parent.glob("*")) == []
     assert [office.clerk.open(), office.clerk.open()] == [True, True]
     assert [path.name for path in runs_directory().iterdir()] == ["run.sock"]
+    assert [thread.name for thread in threading.enumerate()].count("mcpguard desk") == 1
     assert look(runs_directory()) == ([], [])
     office.clerk.close()
     office.clerk.close()
