@@ -295,6 +295,14 @@ def test_a_terminal_is_told_what_is_asked_and_why(era: Era) -> None:
     }
 
 
+@pytest.mark.parametrize("method", ["resources/read", "prompts/get"])
+def test_a_terminal_is_told_of_what_has_no_arguments_that_it_has_none(era: Era, method: str) -> None:
+    needs = {"*": {"action": "require_approval"}}
+    run = Run({"resources": needs, "prompts": needs}, era=era, elicitation=None)
+    run.attempt_of(method, **{"uri" if method == "resources/read" else "name": "x:1"})
+    assert [(item["subject"], item["arguments"]) for item in run.announced] == [("x:1", "{}")]
+
+
 def test_what_nobody_would_see_in_a_name_is_written_out(era: Era) -> None:
     name = "pay\u200b\u202e"
     run = Run({"tools": {name: {"action": "require_approval"}}}, era=era)
@@ -1649,6 +1657,7 @@ def test_of_several_rules_the_first_is_named_to_the_agent_and_each_in_the_log(er
         assert (decided["effect"], decided["reasons"]) == ("deny", both)
         assert call.answer is not None
         assert call.answer["result"]["_meta"]["mcpguard/decision"]["rule"] == both[0]
+        assert ("large" in call.text, "abroad" in call.text) == (way == "nobody", False)
 
 
 def test_an_id_of_any_length_stays_short_in_the_log(era: Era) -> None:

@@ -144,7 +144,6 @@ class Approvals:
             question.request, question.ticket = request, ticket
             if round_.question is None:
                 question.held_until_ns = now_ns + terms.timeout_ns
-                question.expires_ns = question.held_until_ns + terms.ttl_ns
         return self._ask_terminal(question, terms, now_ns)
 
     def use_up(self, granted: Granted) -> str:
