@@ -205,23 +205,23 @@ PLAIN = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=
 @given(
     RESPONSES,
     st.tuples(st.none() | PLAIN, st.none() | ANY_TEXT),
-    st.tuples(st.booleans(), st.booleans()),
+    st.booleans(),
     st.tuples(PLAIN, PLAIN),
 )
 def test_the_next_round_differs_in_the_two_members_alone(
     responses: dict[str, Any] | None,
     states: tuple[str | None, str | None],
-    kept_responses: tuple[bool, bool],
+    others: bool,
     around: tuple[str, str],
 ) -> None:
-    (old, new), (ours, others), (before, after) = states, kept_responses, around
+    (old, new), (before, after) = states, around
     line = line_with(responses, old, before, after)
     expected = responses
     if not others:
         expected = None
-    elif ours and responses is not None:
+    elif responses is not None:
         expected = {key: value for key, value in responses.items() if key != QUESTION_KEY}
-    rewritten = next_round(line, new, ours=ours, others=others)
+    rewritten = next_round(line, new, others=others)
     given_out, kept = json.loads(rewritten), json.loads(line)
     assert given_out["params"].pop("requestState", None) == new
     assert given_out["params"].pop("inputResponses", None) == expected
@@ -241,6 +241,6 @@ def test_the_next_round_differs_in_the_two_members_alone(
 def test_a_state_of_the_server_s_comes_back_to_it_letter_by_letter() -> None:
     line = line_with({"one": {}}, "sealed", "a", "b")
     for state in ('a"\\\n\u2028\u00e9', "", "\ud800"):
-        rewritten = next_round(line, state, ours=False, others=True)
+        rewritten = next_round(line, state, others=True)
         assert json.loads(rewritten)["params"]["requestState"] == state
         assert rewritten.count(b"\n") == 1

@@ -159,6 +159,29 @@ def test_a_call_that_is_charged_and_cannot_be_written_down_costs_nothing(
     assert [enforcer.admit(entry(id_, "few"), {}, NOW_NS, journal) for id_ in (7, 8, 9)] == [True, True, False]
 
 
+def test_a_call_over_its_limit_is_told_which_it_is_and_when_to_come_again(make: Callable[..., Enforcer]) -> None:
+    enforcer, journal = make(), Journal()
+    calls = [Consult(entry(id_, "sum"), "tool", "sum", {"n": 4}) for id_ in range(3)]
+    verdict = [at_once(enforcer.consult(call, journal)) for call in calls][-1]
+    assert (verdict.admitted, verdict.code, verdict.rule) == (False, "rate_limited", "/tools/sum/limits/0")
+    assert (verdict.retry_after_ms, verdict.remaining) == (3_600_000, 2)
+    assert verdict.text.endswith(". Try again in 3600 s.")
+    never = at_once(enforcer.consult(Consult(entry(3, "sum"), "tool", "sum", {"n": 11}), journal))
+    assert (never.code, never.retry_after_ms, never.text.endswith(". Do not retry.")) == ("rate_limited", None, True)
+
+
+def test_a_call_over_its_limit_that_cannot_be_written_down_gives_nothing_back(
+    make: Callable[..., Enforcer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enforcer, journal = make(), Journal()
+    assert [enforcer.admit(entry(id_, "few"), {}, NOW_NS, journal) for id_ in (1, 2)] == [True, True]
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "line", None)
+        verdict = at_once(enforcer.consult(Consult(entry(3, "few"), "tool", "few", {}), journal))
+        assert verdict.code == "internal"
+    assert not enforcer.admit(entry(4, "few"), {}, NOW_NS, journal)
+
+
 def test_of_the_refused_requests_of_a_server_a_hundred_a_minute_are_written_down(make: Callable[..., Enforcer]) -> None:
     enforcer, journal = make(), Journal()
 

@@ -68,7 +68,7 @@ def granted_for_later(run: Run, **arguments: Any) -> Attempt:
         assert call.outcome == "approval_expired"
     answer = run.approve(run.the_id())
     assert "granted" in answer
-    assert run.ran == []
+    assert (run.waiting_ids, run.ran) == ([], [])
     return call
 
 
@@ -107,16 +107,15 @@ def test_a_call_that_a_person_allows_runs_once_and_its_answer_comes_back(era: Er
         pytest.param({"action": "accept", "content": {"decision": "Allow once"}}, id="another spelling"),
         pytest.param({"action": "accept", "content": {"decision": ["allow once"]}}, id="a choice in a list"),
         pytest.param({"action": "accept", "content": {"decision": True}}, id="a boolean"),
-        pytest.param({"action": "accept", "content": {"decision": "allow this tool"}}, id="what was not offered"),
         pytest.param({"action": "Accept", "content": {"decision": "allow once"}}, id="another action"),
         pytest.param({"content": {"decision": "allow once"}}, id="no action"),
         pytest.param({}, id="nothing"),
     ],
 )
-def test_whatever_is_not_the_word_for_allowing_denies(era: Era, reply: Json) -> None:
-    run = Run(asking(), era=era)
+@pytest.mark.parametrize("remember", ["call", "tool"])
+def test_whatever_is_not_the_word_for_allowing_denies(era: Era, reply: Json, remember: str) -> None:
+    run = Run(asking(remember=remember), era=era)
     call = run.attempt("pay", PAY)
-    assert call.form["requestedSchema"]["properties"]["decision"]["enum"] == ["deny", "allow once"]
     run.wait(1)
     call.reply(reply)
     assert (call.outcome, run.ran, run.waiting_ids) == ("approval_denied", [], [])
@@ -156,6 +155,14 @@ def test_what_is_no_person_s_answer_goes_to_a_terminal_or_is_refused(era: Era, r
         assert "error" in run.approve("abcdefgh")
 
 
+def test_a_word_for_allowing_that_was_not_offered_denies(era: Era) -> None:
+    run = Run(asking(), era=era)
+    call = run.attempt("pay", PAY)
+    assert call.form["requestedSchema"]["properties"]["decision"]["enum"] == ["deny", "allow once"]
+    call.accept("allow this tool")
+    assert (call.outcome, run.ran, run.waiting_ids) == ("approval_denied", [], [])
+
+
 def test_an_answer_as_late_as_a_person_s_counts(era: Era) -> None:
     run = Run(asking(), era=era)
     call = run.attempt("pay", PAY)
@@ -189,6 +196,7 @@ def test_where_nobody_can_be_asked_a_call_is_refused(era: Era, elicitation: obje
     run = Run(policy, era=era, elicitation=elicitation, terminal=terminal)
     call = run.attempt("pay", PAY)
     assert (call.outcome, run.ran, run.announced, run.waiting_ids) == ("approval_required", [], [], [])
+    assert run.statuses == ["unasked (client)"]
     assert call.text == (
         "mcpguard: pay needs approval: payments need a person; nobody could be asked, for the client shows no dialog to a "
         "person. Do not retry unchanged."
@@ -207,6 +215,16 @@ def test_where_only_a_terminal_may_answer_the_client_is_not_asked(era: Era) -> N
     assert call.outcome == "approval_denied"
     assert call.text == "mcpguard: pay denied: the user did not approve it: not today. Do not retry unchanged."
     assert (run.ran, run.statuses) == ([], ["asked (terminal)", "denied (terminal)"])
+
+
+def test_where_only_the_client_may_answer_a_terminal_s_yes_is_none(era: Era) -> None:
+    run = Run(asking(via=["client"]), era=era)
+    call = run.attempt("pay", PAY)
+    id_ = run.the_id()
+    assert run.approve(id_) == {"error": f"nothing waits for an approval `{id_}`"}
+    assert (call.outcome, run.ran) == ("asked", [])
+    call.accept()
+    assert run.decisions[-1]["approval"]["by"] == "client"
 
 
 # What a person is shown
@@ -255,6 +273,34 @@ def test_what_a_call_is_about_is_shown_to_its_last_character_or_not_in_a_dialog(
         else:
             assert call.outcome == "asked"
             assert f' "{name}"\n' in call.form["message"]
+
+
+def test_a_terminal_is_told_what_is_asked_and_why(era: Era) -> None:
+    run = Run(asking(remember="tool"), era=era, elicitation=None)
+    run.attempt("pay", {"to": "bob", "amount": 1.0})
+    (told,) = run.announced
+    run.wait(3)
+    (item,) = run.enforcer.pending()
+    assert told == item | {"waited_s": 0, "expires_in_s": 45}
+    assert item == {
+        "id": item["id"],
+        "kind": "tool",
+        "subject": "pay",
+        "arguments": '{"amount":1,"to":"bob"}',
+        "rules": [{"rule": "/tools/pay/action", "message": "payments need a person"}],
+        "waited_s": 3,
+        "state": "held",
+        "expires_in_s": 42,
+        "remember": "tool",
+    }
+
+
+@pytest.mark.parametrize("method", ["resources/read", "prompts/get"])
+def test_a_terminal_is_told_of_what_has_no_arguments_that_it_has_none(era: Era, method: str) -> None:
+    needs = {"*": {"action": "require_approval"}}
+    run = Run({"resources": needs, "prompts": needs}, era=era, elicitation=None)
+    run.attempt_of(method, **{"uri" if method == "resources/read" else "name": "x:1"})
+    assert [(item["subject"], item["arguments"]) for item in run.announced] == [("x:1", "{}")]
 
 
 def test_what_nobody_would_see_in_a_name_is_written_out(era: Era) -> None:
@@ -334,12 +380,33 @@ def test_a_call_that_comes_back_before_the_yes_waits_under_the_same_id(era: Era)
     assert (again.outcome, len(run.ran)) == ("ran", 1)
 
 
-def test_a_yes_holds_no_longer_than_its_time(era: Era) -> None:
+def test_a_call_that_comes_back_before_the_yes_can_be_answered_for_as_long_as_a_new_one(era: Era) -> None:
+    run = Run(asking(), era=era, elicitation=None)
+    run.attempt("pay", PAY)
+    run.wait(50)
+    id_ = run.the_id()
+    again = run.attempt("pay", PAY)
+    run.wait(644)
+    assert (again.outcome, run.waiting_ids) == ("approval_expired", [id_])
+    run.wait(1)
+    assert run.waiting_ids == []
+
+
+def test_a_yes_holds_no_longer_than_its_time_and_the_call_needs_another(era: Era) -> None:
     run = Run(asking(), era=era, elicitation=None)
     granted_for_later(run)
     run.wait(600)
-    assert run.attempt("pay", PAY).outcome == "waits"
-    assert run.ran == []
+    call = run.attempt("pay", PAY)
+    assert (call.outcome, run.ran) == ("waits", [])
+    run.approve(run.the_id())
+    assert (call.outcome, len(run.ran)) == ("ran", 1)
+
+
+def test_a_yes_that_holds_for_no_time_is_for_the_call_that_waits(era: Era) -> None:
+    run = Run(asking(ttl="0s"), era=era, elicitation=None)
+    call = run.attempt("pay", PAY)
+    run.approve(run.the_id())
+    assert (call.outcome, len(run.ran)) == ("ran", 1)
 
 
 def test_a_question_can_be_answered_no_longer_than_its_time(era: Era) -> None:
@@ -355,6 +422,16 @@ def test_a_question_can_be_answered_no_longer_than_its_time(era: Era) -> None:
     assert run.attempt("pay", PAY).outcome == "waits"
 
 
+@pytest.mark.parametrize("answer", [Run.approve, Run.deny], ids=lambda it: it.__name__)
+def test_an_answer_of_a_terminal_that_comes_too_late_is_none(era: Era, answer: Callable[[Run, str], Json]) -> None:
+    run = Run(asking(), era=era, elicitation=None)
+    run.attempt("pay", PAY)
+    id_ = run.the_id()
+    run.wait(645)
+    assert answer(run, id_) == {"error": f"nothing waits for an approval `{id_}`"}
+    assert run.statuses == ["asked (terminal)", "expired (terminal)"]
+
+
 def test_a_dialog_s_answer_that_is_none_after_the_time_is_over_is_followed_by_a_coming_back() -> None:
     run, call = sealed()
     id_ = run.the_id()
@@ -367,8 +444,9 @@ def test_a_dialog_s_answer_that_is_none_after_the_time_is_over_is_followed_by_a_
     assert (again.outcome, len(run.ran)) == ("ran", 1)
 
 
-def test_where_nobody_else_can_answer_a_late_call_is_refused_for_good() -> None:
-    run = Run(asking(via=["client"]))
+@pytest.mark.parametrize("terminal", [True, False])
+def test_where_nobody_else_can_answer_a_late_call_is_refused_for_good(terminal: bool) -> None:
+    run = Run(asking(via=["client"]) if terminal else asking(), terminal=terminal)
     call = run.attempt("pay", PAY)
     run.wait(45)
     assert (call.outcome, run.waiting_ids, run.open_dialogs()) == ("approval_expired", [], [])
@@ -384,6 +462,7 @@ def test_a_yes_that_is_taken_back_in_time_is_none(era: Era) -> None:
     run.approve(id_)
     assert run.approve(id_) == {"error": f"`{id_}` is approved already, and waits for the call"}
     assert "denied" in run.deny(id_)
+    assert [record["code"] for record in run.decisions] == ["approval_expired"]
     assert run.attempt("pay", PAY).outcome == "waits"
     assert (call.outcome, run.ran) == ("approval_expired", [])
 
@@ -467,6 +546,17 @@ def test_a_tool_that_changes_while_a_person_thinks_does_not_run_by_that_yes(
         assert call.outcome == "ran"
     run.wait(3600)
     assert len(run.ran) == (drift == "allow")
+
+
+@pytest.mark.parametrize("drift", ["refuse", "allow"])
+def test_a_yes_for_a_tool_that_has_changed_ends_the_question(era: Era, drift: str) -> None:
+    run = Run(asking(policy={"drift": drift}), era=era, elicitation=None)
+    run.list_tools({"name": "pay", "description": "pays"})
+    run.attempt("pay", PAY)
+    run.wait(45)
+    run.list_tools({"name": "pay", "description": "pays twice"})
+    assert "the tool has changed meanwhile" in run.approve(run.the_id())["error"]
+    assert (run.waiting_ids, run.statuses[-1], run.ran) == ([], "void (server)", [])
 
 
 @pytest.mark.parametrize("when", ["asked", "told to come back", "granted"])
@@ -632,6 +722,15 @@ def test_a_state_that_the_guard_did_not_give_is_worth_nothing(state: str) -> Non
     assert (call.outcome, run.ran, forged(run)) == ("asked", [], ["tools/call"])
 
 
+def test_a_forged_state_is_logged_once_however_often_its_call_is_judged() -> None:
+    run = Run(asking(), era="2026-07-28", elicitation=None)
+    call = run.attempt("pay", PAY)
+    call.send(requestState="forged")
+    run.reload(asking({"other": {}}))
+    run.approve(run.waiting_ids[-1])
+    assert (call.outcome, len(run.ran), forged(run)) == ("ran", 1, ["tools/call"])
+
+
 def test_the_seal_of_another_run_is_worth_nothing() -> None:
     (_, other), (run, call) = sealed(), sealed()
     call.send(inputResponses=YES, requestState=other.state)
@@ -691,13 +790,13 @@ def test_seals_that_are_too_many_are_forgotten_from_the_oldest_on(monkeypatch: p
 def test_seals_that_have_expired_make_room_before_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "MAX_SEALS", 2)
     run = Run(asking(), era="2026-07-28")
-    run.attempt("pay", {"n": 0})
-    run.wait(640)
-    young = run.attempt("pay", {"n": 1})
-    run.wait(6)
-    third = run.attempt("pay", {"n": 2})
+    first = run.attempt("pay", {"n": 0})
+    # The seal of a round is good for a shorter time than that of a question, which may be answered for 45 s more.
+    needs_input(run.attempt("read"))
+    run.wait(601)
+    third = run.attempt("pay", {"n": 1})
     run.wait(1)
-    for call in (young, third):
+    for call in (first, third):
         call.accept()
         assert call.outcome == "ran"
 
@@ -713,6 +812,13 @@ def test_what_was_not_asked_for_goes_to_nobody() -> None:
 
 
 # Two who answer
+
+
+@pytest.mark.parametrize("via", [["client", "terminal"], ["client"]])
+def test_while_a_client_shows_a_dialog_a_terminal_can_ask_if_it_may_answer(era: Era, via: list[str]) -> None:
+    run = Run(asking(via=via), era=era)
+    assert run.attempt("pay", PAY).outcome == "asked"
+    assert run.desk_is_open == ("terminal" in via)
 
 
 def test_a_terminal_that_is_quicker_closes_the_client_s_dialog() -> None:
@@ -828,6 +934,20 @@ def test_a_tool_that_was_allowed_for_one_rule_is_asked_about_for_another(era: Er
     assert [call.outcome, *outcomes] == ["ran", "ran", "ran", "asked", "asked"]
 
 
+@pytest.mark.parametrize("by", ["client", "terminal"])
+def test_a_tool_that_is_allowed_leaves_others_of_the_same_rule_to_be_asked_about(era: Era, by: str) -> None:
+    policy = {"tools": {"pay_*": {"action": "require_approval"}}, "approval": {"remember": "tool"}}
+    run = Run(policy, era=era, elicitation=() if by == "client" else None)
+    call = run.attempt("pay_bill")
+    if by == "client":
+        call.accept("allow this tool")
+    else:
+        run.approve(run.the_id(), tool=True)
+    assert [call.outcome, run.attempt("pay_bill", PAY).outcome] == ["ran", "ran"]
+    assert run.attempt("pay_rent").outcome in ("asked", "waits")
+    assert len(run.ran) == 2
+
+
 @pytest.mark.parametrize("method", ["resources/read", "prompts/get"])
 def test_what_is_no_tool_is_never_allowed_as_one(era: Era, method: str) -> None:
     section, parameter = ("resources", "uri") if method == "resources/read" else ("prompts", "name")
@@ -881,6 +1001,8 @@ def test_a_yes_to_a_call_whose_limit_is_used_up_meanwhile_is_kept(era: Era, by: 
     run.client(request(second.id, "ping"))
     run.wait(61)
     assert [said for said in run.client_got if "method" not in said and said["id"] == second.id] == [second.answer]
+    assert [status for status in run.statuses if "expired" in status] == []
+    assert len(run.decisions) == 2
     assert run.attempt("pay", {"n": 2}).outcome == "ran"
     assert (len(run.ran), run.charged) == (2, 2)
     run.wait(61)
@@ -915,6 +1037,17 @@ def test_a_call_that_is_cancelled_while_a_terminal_holds_it_never_runs(era: Era)
     run.wait(3600)
     assert (run.server_got, call.answer, run.waiting_ids) == ([], None, [])
     assert run.statuses == ["asked (terminal)", "withdrawn (client)"]
+
+
+def test_a_call_that_is_cancelled_takes_no_other_call_along(era: Era) -> None:
+    run = Run(asking(), era=era, elicitation=None)
+    first, second, third = (run.attempt("pay", {"n": number}) for number in range(3))
+    ids = run.waiting_ids
+    second.cancel()
+    assert run.waiting_ids == [ids[0], ids[2]]
+    for id_ in run.waiting_ids:
+        run.approve(id_)
+    assert [first.outcome, second.answer, third.outcome] == ["ran", None, "ran"]
 
 
 @pytest.mark.parametrize("elicitation", [(), None])
@@ -1016,6 +1149,57 @@ def test_more_of_questions_than_memory_is_for_them_is_refused(era: Era, monkeypa
     assert run.attempt("pay", {"text": "y" * 2000}).outcome == "waits"
 
 
+def test_questions_that_nobody_can_answer_any_more_make_room(era: Era, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approval, "MAX_QUESTIONS", 1)
+    run = Run(asking(), era=era, elicitation=None)
+    run.attempt("pay", {"n": 1})
+    run.wait(644)
+    assert run.attempt("pay", {"n": 2}).outcome == "busy"
+    run.wait(1)
+    assert run.attempt("pay", {"n": 3}).outcome == "waits"
+
+
+def test_what_is_due_about_each_call_that_waits_is_done_in_time_and_once(era: Era) -> None:
+    run = Run(asking(), era=era, elicitation=None)
+    first = run.attempt("pay", {"n": 1}, token=1)
+    run.wait(3)
+    second = run.attempt("pay", {"n": 2}, token=2)
+    run.wait(42)
+    assert (first.outcome, second.outcome) == ("approval_expired", "waits")
+    # Every 5 s of the 45 and of the 42, and an answer.
+    assert len(run.client_got) == 8 + 8 + 1
+    run.client_got.clear()
+    run.wait(2.9)
+    assert (second.outcome, run.client_got) == ("waits", [])
+    run.wait(0.1)
+    assert (second.outcome, len(run.client_got)) == ("approval_expired", 1)
+    assert run.statuses == ["asked (terminal)"] * 2 + ["expired (terminal)"] * 2
+
+
+@pytest.mark.parametrize("ttl", ["0s", "10m"])
+def test_a_call_that_waits_is_answered_whoever_is_first_after_its_time(era: Era, ttl: str) -> None:
+    run = Run(asking(ttl=ttl), era=era, elicitation=None)
+    call = run.attempt("pay", PAY)
+    # The machine has slept, and a terminal is quicker than the supervisor.
+    run.now_ns += 700_000_000_000
+    assert "error" in run.approve("zzzzzzzz")
+    run.wait(0)
+    assert (call.outcome, run.ran) == ("approval_expired", [])
+    # What the agent is told to have approved can be, for as long as ever.
+    run.wait(599)
+    assert [f"mcpguard approve {id_}" in call.text for id_ in run.waiting_ids] == ([] if ttl == "0s" else [True])
+
+
+def test_a_dialog_that_is_an_answer_does_not_expire_before_its_time() -> None:
+    run = Run(asking(), era="2026-07-28")
+    shown = run.attempt("pay", PAY)
+    long = run.attempt("pay", {"text": "x" * 2000})
+    run.wait(60)
+    assert (long.outcome, run.statuses[2:]) == ("approval_expired", ["expired (terminal)"])
+    shown.accept()
+    assert (shown.outcome, len(run.ran)) == ("ran", 1)
+
+
 def test_other_calls_go_on_while_one_waits(era: Era) -> None:
     run = Run(asking(), era=era, elicitation=None)
     call = run.attempt("pay", PAY)
@@ -1023,6 +1207,11 @@ def test_other_calls_go_on_while_one_waits(era: Era) -> None:
     assert (call.outcome, other.outcome) == ("waits", "ran")
     other.finish()
     assert other.answer == result(other.id, content=[])
+    third = run.attempt("pay", {"n": 3})
+    run.deny(run.waiting_ids[1])
+    run.wait(45)
+    assert (call.outcome, third.outcome) == ("approval_expired", "approval_denied")
+    assert len({record["decision_id"] for record in run.decisions}) == 3
 
 
 # Progress
@@ -1340,6 +1529,7 @@ def test_nobody_is_asked_about_a_completion(era: Era, ref: Json) -> None:
     run = Run({"resources": needs, "prompts": needs}, era=era)
     call = run.attempt_of("completion/complete", ref=ref, argument={"name": "a", "value": "b"})
     assert (call.outcome, run.server_got, run.statuses) == ("approval_required", [], [])
+    assert call.text.startswith(f"mcpguard: {'x' if 'name' in ref else 'x:1'} needs approval: ")
 
 
 def test_a_call_that_was_to_be_a_task_is_asked_about_and_a_refusal_is_an_error() -> None:
@@ -1436,6 +1626,38 @@ def test_the_log_tells_of_every_question_and_of_no_argument(era: Era) -> None:
     assert (decided["kind"], decided["effect"], decided["approval"]["id"]) == ("decision", "allow", id_)
     for word in (b"secret-key", b"secret-value", b"424242", b"allow once"):
         assert word not in run.log_text
+
+
+@pytest.mark.parametrize("elicitation", [(), None])
+def test_a_run_without_a_log_asks_and_answers_all_the_same(era: Era, elicitation: object) -> None:
+    run = Run(asking(), era=era, elicitation=elicitation)
+    run.enforcer.records = None
+    first, second = run.attempt("pay", PAY), run.attempt("pay", {})
+    if elicitation is None:
+        run.approve(run.waiting_ids[0])
+        run.deny(run.the_id())
+    else:
+        first.accept()
+        second.accept("deny")
+    assert (first.outcome, second.outcome, len(run.ran)) == ("ran", "approval_denied", 1)
+    third = run.attempt_of("tools/call", name="read", requestState="forged")
+    assert (third.outcome, run.complaints, run.records) == ("ran", [], [])
+
+
+def test_of_several_rules_the_first_is_named_to_the_agent_and_each_in_the_log(era: Era) -> None:
+    large = {"conditions": [{"path": "args.amount", "op": "gt", "value": 5}], "reason": "large"}
+    abroad = {"conditions": [{"path": "args.to", "op": "eq", "value": "bob"}], "reason": "abroad"}
+    both = ["/tools/pay/approve_if/0", "/tools/pay/approve_if/1"]
+    for way in ("denied", "nobody"):
+        run = Run(asking({"pay": {"approve_if": [large, abroad]}}), era=era, elicitation=None, terminal=way == "denied")
+        call = run.attempt("pay", PAY)
+        if way == "denied":
+            run.deny(run.the_id())
+        (decided,) = run.decisions
+        assert (decided["effect"], decided["reasons"]) == ("deny", both)
+        assert call.answer is not None
+        assert call.answer["result"]["_meta"]["mcpguard/decision"]["rule"] == both[0]
+        assert ("large" in call.text, "abroad" in call.text) == (way == "nobody", False)
 
 
 def test_an_id_of_any_length_stays_short_in_the_log(era: Era) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from mcpguard.policy.evaluate import compile_policy
 from mcpguard.policy.model import PolicyFile
-from mcpguard.protocol.commands import Abandon, Answered, Consult, Forward, Note, Replied, Settled, Waiting
+from mcpguard.protocol.commands import Abandon, Answered, Consult, Forward, Listed, Note, Replied, Settled, Waiting
 from mcpguard.protocol.session import Session
 from mcpguard.protocol.wire import CLIENT, UPSTREAM, encode
 from mcpguard.proxy.approval import Approvals
@@ -48,7 +48,8 @@ class Run:
     """One run in memory.
 
     `elicitation` is what the client declares of that name, None for nothing.  `terminal` says whether another terminal can answer.
-    `server_got` and `client_got` hold every line sent there, `records` the decision log, `announced` what terminals were told.
+    `server_got` and `client_got` hold every line sent there, `records` the decision log, `announced` what terminals were told, `desk_is_open` whether
+    they could ask by now.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Run:
         self.announced: list[Json] = []
         self.complaints: list[str] = []
         self.terminal = terminal
+        self.desk_is_open = False
         self.announcing_fails = False
         self.session = Session(now_ns=self.now_ns)
         self.journal = Journal()
@@ -83,7 +85,7 @@ class Run:
 
         approvals = Approvals(
             self.session,
-            prepare_terminal=lambda: self.terminal,
+            prepare_terminal=self._prepare_terminal,
             announce=self._announce,
             record=self._record,
             **({} if id_of_next is None else {"id_of_next": id_of_next}),
@@ -139,7 +141,7 @@ class Run:
         until_ns = self.now_ns + round(seconds * _NS)
         while (due_ns := self.enforcer.deadline_ns) is not None and due_ns <= until_ns:
             self.now_ns = max(self.now_ns, due_ns)
-            self._carry_out(self.enforcer.tick(self.journal))
+            self.carry_out(self.enforcer.tick(self.journal))
             later_ns = self.enforcer.deadline_ns
             assert later_ns is None or later_ns > self.now_ns, "what was due is still due"
         self.now_ns = until_ns
@@ -147,28 +149,28 @@ class Run:
     def approve(self, id_: str, *, tool: bool = False) -> Json:
         """Say yes in another terminal; give what that is told."""
         answer, commands = self.enforcer.approve(id_, self.journal, whole_tool=tool)
-        self._carry_out(commands)
+        self.carry_out(commands)
         return answer
 
     def deny(self, id_: str, reason: str = "") -> Json:
         """Say no in another terminal; give what that is told."""
         answer, commands = self.enforcer.deny(id_, reason, self.journal)
-        self._carry_out(commands)
+        self.carry_out(commands)
         return answer
 
     def reload(self, policy: Mapping[str, object]) -> None:
         """Put another policy in force."""
-        self._carry_out(self.enforcer.replace(policy_of(policy), self.journal))
-        self._carry_out(self.session.announce_lists())
+        self.carry_out(self.enforcer.replace(policy_of(policy), self.journal))
+        self.carry_out(self.session.announce_lists())
 
     def lose_client(self) -> None:
         """Let the client be gone."""
         for ticket in self.session.withdraw_waiting():
-            self._carry_out([Abandon(ticket)])
+            self.carry_out([Abandon(ticket)])
 
     def lose_server(self) -> None:
         """Let the server be gone."""
-        self._carry_out(self.session.end("the server exited with status 3"))
+        self.carry_out(self.session.end("the server exited with status 3"))
 
     # What there is to see
 
@@ -233,6 +235,10 @@ class Run:
     def _record(self, question: Question, status: str, now_ns: int, by: str) -> None:
         self.enforcer.record_approval(question, status, now_ns, by)
 
+    def _prepare_terminal(self) -> bool:
+        self.desk_is_open = self.terminal
+        return self.terminal
+
     def _announce(self, item: Json) -> None:
         if self.announcing_fails:
             raise OSError
@@ -249,12 +255,12 @@ class Run:
             if entry is not None:
                 self._log.end_call(entry, entry.extra, len(line), self.now_ns, journal)
         if entry is None:
-            self._carry_out(session.receive(side, line, self.now_ns))
+            self.carry_out(session.receive(side, line, self.now_ns))
         else:
             line, entry.line = entry.line, b""
             self._send(UPSTREAM if side == CLIENT else CLIENT, line)
 
-    def _carry_out(self, commands: list[Command]) -> None:
+    def carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
                 case Forward():
@@ -262,22 +268,24 @@ class Run:
                 case Consult():
                     verdict = self.enforcer.consult(command, self.journal)
                     if isinstance(verdict, Waiting):
-                        self._carry_out(verdict.commands)
+                        self.carry_out(verdict.commands)
                     else:
                         self._settle(command.ticket, verdict)
                 case Settled():
                     self._settle(command.ticket, command.verdict)
+                case Listed():
+                    self.carry_out(self.enforcer.listed(command.tickets, self.journal))
                 case Replied():
-                    self._carry_out(self.enforcer.replied(command, self.journal))
+                    self.carry_out(self.enforcer.replied(command, self.journal))
                 case Abandon():
-                    self._carry_out(self.enforcer.abandon(command.ticket, self.journal))
+                    self.carry_out(self.enforcer.abandon(command.ticket, self.journal))
                 case Answered():
                     self._log.end(command, self.journal)
                 case Note():
                     self._log.note(command, self.journal)
 
     def _settle(self, ticket: InFlight, verdict: Verdict) -> None:
-        self._carry_out(self.session.resolve(ticket, verdict))
+        self.carry_out(self.session.resolve(ticket, verdict))
 
     def _send(self, to: Side, line: bytes) -> None:
         assert line.endswith(b"\n")

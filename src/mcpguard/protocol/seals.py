@@ -5,7 +5,6 @@ A state goes through the hands of the client, which may be lied to, or lie: what
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import hmac
 import json
@@ -58,7 +57,7 @@ def read_seal(key: bytes, text: str) -> Seal:
         raise ForgedError
     try:
         return Seal(**json.loads(urlsafe_b64decode(body)))
-    except (binascii.Error, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise ForgedError from error
 
 
@@ -70,16 +69,15 @@ def binding_of(method: str, subject: str, arguments: object, definition: bytes |
     return hashlib.sha256(packed(parts)).hexdigest()
 
 
-def next_round(line: bytes, state: str | None, *, ours: bool, others: bool) -> bytes:
+def next_round(line: bytes, state: str | None, *, others: bool) -> bytes:
     """Write a client's line as its server is to get it: with the server's own state, None for none.
 
-    `ours` takes our question's answer out of `inputResponses`; if there are no `others`, the whole member.
+    Our question's answer is taken out of `inputResponses`; if there are no `others`, the whole member.
     """
-    changes: dict[str, splice.Change] = {"requestState": None if state is None else json.dumps(state)}
-    if not others:
-        changes["inputResponses"] = None
-    elif ours:
-        changes["inputResponses"] = {QUESTION_KEY: None}
+    changes: dict[str, splice.Change] = {
+        "requestState": None if state is None else json.dumps(state),
+        "inputResponses": {QUESTION_KEY: None} if others else None,
+    }
     return splice.rewrite_line(line, {"params": changes})
 
 

@@ -144,7 +144,6 @@ class Approvals:
             question.request, question.ticket = request, ticket
             if round_.question is None:
                 question.held_until_ns = now_ns + terms.timeout_ns
-                question.expires_ns = question.held_until_ns + terms.ttl_ns
         return self._ask_terminal(question, terms, now_ns)
 
     def use_up(self, granted: Granted) -> str:
@@ -240,7 +239,7 @@ class Approvals:
         for question in list(self._questions.values()):
             if question.waits and now_ns >= question.held_until_ns:
                 self._record(question, "expired", now_ns, "client" if question.place == "client" else "terminal")
-                found.append((question, self._come_back(question, policy.approval)))
+                found.append((question, self._come_back(question, policy.approval, now_ns)))
         return found
 
     def progress(self, now_ns: int) -> list[Command]:
@@ -289,14 +288,16 @@ class Approvals:
         self._record(question, "asked", now_ns, "terminal")
         self._announce(describe(question, now_ns, terms))
         if now_ns >= question.held_until_ns:
-            return self._come_back(question, terms)
+            return self._come_back(question, terms, now_ns)
         return Waiting([])
 
-    def _come_back(self, question: Question, terms: ApprovalTerms) -> Refused:
+    def _come_back(self, question: Question, terms: ApprovalTerms, now_ns: int) -> Refused:
         if "terminal" not in terms.via or not self._prepare_terminal():
             self._questions.pop(question.id, None)
             return nobody_answered(question)
         question.place, question.ticket = "later", None
+        # From now on, however late that is: the machine may have slept.
+        question.expires_ns = now_ns + terms.ttl_ns
         return may_come_back(question)
 
     def _weigh(self, question: Question, reply: object, policy: Policy, now_ns: int) -> Granted | Refused | None:
@@ -349,8 +350,8 @@ class Approvals:
 
     def _left_over(self, bindings: tuple[str, ...]) -> Question | None:
         """Give the question about the same call that nobody waits for any more: it is asked again, under its id."""
-        found = (each for each in self._questions.values() if each.binding in bindings and not each.waits)
-        return next((each for each in found if each.place == "later"), None)
+        found = (each for each in self._questions.values() if each.place == "later" and each.binding in bindings)
+        return next(found, None)
 
     def _drop_expired(self, now_ns: int) -> None:
         for question in [each for each in self._questions.values() if not each.waits and now_ns >= each.expires_ns]:

@@ -216,7 +216,7 @@ class Enforcer:
     def _discharge(self, request: Consult, decision: Decision, now_ns: int) -> tuple[Decision, Verdict | Waiting]:
         """Do what a decision asks for: peek, ask, charge.  Gives the decision that stands in the end."""
         approvals, round_ = self._approvals, Round()
-        if approvals is not None and request.retry is not None:
+        if approvals is not None:
             round_ = approvals.open_round(request, self._policy, now_ns)
             request.retry = None
             if round_.forged and self.records is not None:

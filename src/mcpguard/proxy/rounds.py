@@ -28,7 +28,7 @@ class Round:
     """What a request carries of an earlier round.
 
     `forged` says that this run has not given it out, `admitted` that it goes on with a call that was admitted, `question` that it
-    brings the answer to one, with `reply` for it.
+    brings the answer to one that is still open, with `reply` for it.
     """
 
     forged: bool = False
@@ -56,26 +56,25 @@ class Rounds:
             return Round()
         if retry.state is None:
             # The guard gives a state with every question, its own and the server's: nobody has asked for these.
-            ticket.line = next_round(ticket.line, None, ours=True, others=False)
+            ticket.line = next_round(ticket.line, None, others=False)
             return Round()
         try:
             seal = read_seal(self._key, retry.state)
         except ForgedError:
-            ticket.line = next_round(ticket.line, None, ours=True, others=False)
+            ticket.line = next_round(ticket.line, None, others=False)
             return Round(forged=True)
         fresh = self._seals.pop(seal.nonce, None) is not None and now_ns < seal.expires_ns
         if not fresh or not belongs(seal.binding):
-            ticket.line = next_round(ticket.line, None, ours=True, others=False)
+            ticket.line = next_round(ticket.line, None, others=False)
             return Round()
         if seal.kind == "admitted":
-            ticket.line = next_round(ticket.line, seal.state, ours=True, others=True)
+            ticket.line = next_round(ticket.line, seal.state, others=True)
             if seal.rounds > MAX_ROUNDS:
                 return Round()
             ticket.rounds = seal.rounds
             return Round(admitted=True)
-        ticket.line = next_round(ticket.line, None, ours=True, others=False)
-        question = self._question_of(seal.question)
-        return Round() if question is None else Round(question=question, reply=retry.responses.get(QUESTION_KEY))
+        ticket.line = next_round(ticket.line, None, others=False)
+        return Round(question=self._question_of(seal.question), reply=retry.responses.get(QUESTION_KEY))
 
     def seal_admitted(self, ticket: InFlight, state: str | None, binding: str, expires_ns: int, now_ns: int) -> str:
         """Give the state for the next round of an admitted request, with the server's own inside."""
