@@ -211,6 +211,39 @@ def test_approvals_that_nobody_can_give_are_found(terms: Parts, code: str | None
     assert [seen for seen, _ in found(parts)] == ([code] if code else [])
 
 
+def docs(op: str = "regex", value: object = "^/srv/docs/.*") -> Parts:
+    return rule(("path", op, value))
+
+
+@pytest.mark.parametrize(
+    ("tool", "places"),
+    [
+        pytest.param({"require": [docs()]}, ["/tools/a/require/0/conditions/0/value"], id="accepting"),
+        pytest.param({"deny_if": [docs()]}, ["/tools/a/deny_if/0/conditions/0/value"], id="refusing"),
+        pytest.param({"approve_if": [docs()]}, ["/tools/a/approve_if/0/conditions/0/value"], id="asking"),
+        pytest.param({"require": [docs(), docs("under", "/srv/docs")]}, [], id="with a rule that knows paths"),
+        pytest.param({"require": [docs()], "deny_if": [docs("contains", "..")]}, [], id="with dots refused"),
+        pytest.param(
+            {"require": [docs()], "deny_if": [rule(("path", "contains", ".."), ("other", "eq", 1))]},
+            ["/tools/a/require/0/conditions/0/value"],
+            id="with dots refused sometimes",
+        ),
+        pytest.param(
+            {"require": [docs()], "deny_if": [rule(("other", "contains", ".."))]},
+            ["/tools/a/require/0/conditions/0/value"],
+            id="with dots refused elsewhere",
+        ),
+    ],
+)
+def test_patterns_about_paths_that_dots_get_past_are_found(tool: Parts, places: list[str]) -> None:
+    assert [place for code, place in found({"tools": {"a": tool}}) if code == "regex-path"] == places
+
+
+def test_a_rule_about_every_tool_covers_a_pattern_about_a_path() -> None:
+    parts = {"all_tools": {"deny_if": [docs("contains", "..")]}, "tools": {"a": {"require": [docs()]}}}
+    assert found(parts) == []
+
+
 def test_a_rule_of_every_tool_is_not_said_again() -> None:
     common = {"require": [rule(("x", "exists"))], "limits": [limit(max=5)]}
     tool = {"require": [rule(("x", "exists"))], "limits": [limit()]}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mcpguard.policy.canonical import canonical
 from mcpguard.policy.caps import shadowed_limits
+from mcpguard.policy.climbing import climbs_in, climbs_out
 from mcpguard.policy.compile import limits_of, pointer
 from mcpguard.policy.findings import CheckFinding, named, tick
 from mcpguard.policy.match import Pattern, compile_pattern
@@ -18,7 +19,7 @@ from mcpguard.policy.model import RISK_CATEGORIES
 from mcpguard.policy.operators import UNSET
 from mcpguard.policy.paths import ABSENT, Step
 from mcpguard.policy.schemas import inner_schemas
-from mcpguard.policy.values import NO
+from mcpguard.policy.values import NO, YES
 from mcpguard.policy.weak_patterns import weaknesses
 from mcpguard.policy.witness import NEGATIVE, answer_about, contradicting, path_of
 
@@ -247,6 +248,7 @@ def _about_patterns(document: PolicyFile) -> Iterator[CheckFinding]:
                 if condition.op == "regex":
                     place = f"{here}/{kind}/{rule_index}/conditions/{index}/value"
                     yield from _weak(place, condition.value, accepts=kind == "require")
+                    yield from _climbing(place, condition, kind, [holder, document.all_tools])
         for place, pattern in _schema_patterns(getattr(holder, "arguments", None), f"{here}/arguments"):
             yield from _weak(place, pattern, accepts=True)
 
@@ -254,6 +256,32 @@ def _about_patterns(document: PolicyFile) -> Iterator[CheckFinding]:
 def _weak(place: str, pattern: str, *, accepts: bool) -> Iterator[CheckFinding]:
     for code, why in weaknesses(pattern, accepts=accepts):
         yield CheckFinding(code, place, why)
+
+
+def _climbing(
+    place: str, condition: Condition, kind: Kind, holders: Sequence[Tool | AllTools]
+) -> Iterator[CheckFinding]:
+    """Find a pattern about a path that a path with `..` gets past, where no other rule refuses that."""
+    path = climbs_out(condition.value) if kind == "require" else climbs_in(condition.value)
+    steps = path_of(condition).steps
+    if path is None or any(_refuses(holder, steps, path) for holder in holders):
+        return
+    if kind == "require":
+        why = f"{tick(path)} fits too, and leads elsewhere: patterns know nothing of `..`; write `under`"
+    else:
+        why = f"{tick(path)} does not fit, and leads there: patterns know nothing of `..`; write `under`"
+    yield CheckFinding("regex-path", place, why)
+
+
+def _refuses(holder: Tool | AllTools, steps: tuple[Step, ...], value: object) -> bool:
+    """Whether a rule refuses every call with this value of an argument, or cannot say that it does not."""
+    for rule in holder.require:
+        if any(path_of(each).steps == steps and answer_about(each, value) is not YES for each in rule.conditions):
+            return True
+    return any(
+        all(path_of(each).steps == steps and answer_about(each, value) is not NO for each in rule.conditions)
+        for rule in holder.deny_if
+    )
 
 
 def _schema_patterns(schema: object, here: str) -> Iterator[tuple[str, str]]:

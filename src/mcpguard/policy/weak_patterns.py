@@ -66,7 +66,7 @@ def _marked(pattern: str) -> str:
             at += 2
             continue
         if character == "[":
-            at = _after_class(pattern, at)
+            at = after_class(pattern, at)
             marked.append(_ESCAPED)
             continue
         match character:
@@ -95,7 +95,8 @@ def _escaped(character: str) -> str:
             return _ESCAPED
 
 
-def _after_class(pattern: str, start: int) -> int:
+def after_class(pattern: str, start: int) -> int:
+    """Give the place after the character class that begins at `start`."""
     at = start + 1
     if pattern[at : at + 1] == "^":
         at += 1
