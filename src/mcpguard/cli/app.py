@@ -15,7 +15,6 @@ from mcpguard import __version__
 from mcpguard.cli import options
 from mcpguard.errors import ExitCode, GuardError
 
-_HELP: Final = ["-h", "--help"]
 _HOMES: Final = {
     "approve": "approvals",
     "bench": "bench",
@@ -59,13 +58,10 @@ class Commands(click.Group):
         for name in names:
             if name not in self.commands:
                 module = importlib.import_module(f"mcpguard.cli.{_HOMES[name]}")
-                command = getattr(module, name.replace("-", "_"))
-                # Not only by way of the group: a command keeps the help option that it is first asked for.
-                command.context_settings.setdefault("help_option_names", _HELP)
-                self.add_command(command)
+                self.add_command(getattr(module, name.replace("-", "_")))
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": _HELP, "max_content_width": 100})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="mcpguard", message="%(prog)s %(version)s")
 def app() -> None:
     """Enforce a policy in front of any MCP server.
