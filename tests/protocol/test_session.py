@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcpguard.policy.decision import Verdict
-from mcpguard.protocol import lists
-from mcpguard.protocol.commands import Consult, Forward
+from mcpguard.protocol import lists, session
+from mcpguard.protocol.commands import Answered, Consult, Forward, Note
 from mcpguard.protocol.framing import Overlong
 from mcpguard.protocol.replies import SUBSCRIPTION_KEY
 from mcpguard.protocol.session import CLIENT_INFO_KEY, RESERVED_FOR, VERSION_KEY, Session
-from mcpguard.protocol.wire import CLIENT, UPSTREAM, encode
+from mcpguard.protocol.wire import CLIENT, SHORT_LINE_BYTES, UPSTREAM, encode
 from support.conversation import (
     HELD,
     Conversation,
@@ -33,6 +33,7 @@ from support.conversation import (
 )
 
 if TYPE_CHECKING:
+    from mcpguard.protocol.wire import Side
     from support.conversation import Happening, Json
 
 SAMPLING, ELICITATION, ROOTS = "sampling/createMessage", "elicitation/create", "roots/list"
@@ -108,6 +109,15 @@ def test_a_request_of_the_newer_revision_says_who_speaks_too() -> None:
     talk.client(request(1, "ping", _meta=meta))
     talk.client(request(2, "ping", _meta=meta | {CLIENT_INFO_KEY: {"name": "other"}}))
     assert talk.session.client == {"name": "c"}
+
+
+@pytest.mark.parametrize("info", ["c", None, ["c"], True])
+def test_a_client_that_introduces_itself_as_no_object_is_nobody(info: Any) -> None:
+    talk = Conversation()
+    talk.client(request(1, "ping", _meta={VERSION_KEY: "2026-07-28", CLIENT_INFO_KEY: info}))
+    assert talk.session.client is None
+    talk.client(request(2, "initialize", clientInfo=info))
+    assert talk.session.client is None
 
 
 @pytest.mark.parametrize("meta", [None, 1, [VERSION_KEY], {}, {"progressToken": 1}])
@@ -226,6 +236,7 @@ def test_a_method_in_another_spelling_is_refused_even_where_everything_is_allowe
     talk = Conversation(policy)
     assert talk.client(request(1, method)) == [to_client(error(1, -32601))]
     assert talk.judged[0].fault is not None
+    assert talk.judged[0].fault[0] == "malformed"
     assert talk.client(notice(method)) == [noted("dropped_notification")]
     assert talk.server(notice(method)) == [noted("dropped_notification")]
 
@@ -234,6 +245,7 @@ def test_a_method_in_another_spelling_is_refused_even_where_everything_is_allowe
 def test_a_notification_with_an_id_is_refused_even_where_everything_is_allowed(method: str) -> None:
     talk = Conversation(Policy(methods={method}))
     assert talk.client(request(1, method, requestId=5)) == [to_client(error(1, -32601))]
+    assert talk.judged[0].fault == ("malformed", "a notification has no id")
 
 
 def test_a_subscription_passes_without_the_resources_that_are_refused() -> None:
@@ -281,6 +293,15 @@ def test_what_a_server_asks_before_the_policy_waits_for_it_but_a_ping_and_a_mess
         cancelled(0),
     ):
         assert talk.server(said) == [HELD]
+
+
+def test_answers_do_not_wait_for_the_policy_unless_they_ask_for_something() -> None:
+    talk = Conversation(held=True)
+    for method in ("initialize", "ping", "tasks/get"):
+        talk.client(request(1, method))
+        assert talk.server(result(1, capabilities={}))[-1] == to_client(result(1, capabilities={}))
+    talk.client(request(1, "tasks/get"))
+    assert talk.server(result(1, inputRequests={})) == [HELD]
 
 
 def test_a_call_that_was_held_is_judged_once_the_policy_is_there() -> None:
@@ -367,6 +388,26 @@ def test_a_cancelled_request_keeps_its_id_for_10_000_later_requests() -> None:
     assert talk.server(result("c")) == [to_client(result("c"))]
 
 
+@pytest.mark.parametrize("probe", [False, True])
+def test_an_id_is_reserved_from_when_its_answer_is_late_and_not_from_when_it_was_asked(
+    monkeypatch: pytest.MonkeyPatch, probe: bool
+) -> None:
+    monkeypatch.setattr(session, "RESERVED_FOR", 3)
+    talk = Conversation()
+    said = request("c", "server/discover") if probe else call("c", "t")
+    talk.client(said)
+    for id_ in range(5):
+        talk.client(request(id_, "ping"))
+    if probe:
+        assert talk.after(10)[-1] == noted("silent_server")
+    else:
+        talk.client(cancelled("c"))
+    for id_ in range(5, 8):
+        assert talk.client(request("c", "ping")) == [noted("duplicate_id")]
+        talk.client(request(id_, "ping"))
+    assert talk.client(request("c", "ping")) == [to_server(request("c", "ping"))]
+
+
 def test_the_end_of_a_reservation_spares_a_newer_request_of_that_id() -> None:
     talk = Conversation()
     talk.client(call("c", "t"))
@@ -414,6 +455,16 @@ def test_what_was_admitted_can_be_taken_back_once() -> None:
     ]
     assert talk.session.take_back(ticket, Verdict(admitted=False)) == []
     assert talk.server(result(1)) == [noted("unmatched_answer")]
+
+
+def test_what_a_server_asked_can_be_taken_back_too_under_an_id_that_its_client_uses() -> None:
+    talk = shaken(roots={})
+    talk.client(call(7, "t"))
+    talk.server(request(7, ROOTS))
+    commands = talk.session.take_back(talk.ticket(), Verdict(admitted=False))
+    assert talk.told(commands) == [to_server(error(7, -32601))]
+    assert talk.client(result(7)) == [noted("unmatched_answer")]
+    assert talk.server(result(7)) == [to_client(result(7)), ended("ok")]
 
 
 def test_a_second_verdict_changes_nothing() -> None:
@@ -553,10 +604,12 @@ def test_a_refused_line_that_answers_nobody_is_dropped(line: bytes) -> None:
     [b'{"jsonrpc":"2.0","id":1,"result":{"a":NaN}}\n', overlong(b'{"jsonrpc":"2.0","id":1,"result":{"x":"')],
 )
 def test_a_late_answer_that_is_broken_frees_its_id_too(late: bytes | Overlong) -> None:
-    talk = Conversation()
+    talk = shaken(roots={})
     talk.client(request(1, "ping"))
     talk.client(cancelled(1))
+    talk.server(request(1, ROOTS))
     assert len(talk.server(late)) == 1
+    assert talk.client(result(1)) == [to_server(result(1)), ended("ok")]
     assert talk.client(request(1, "ping")) == [to_server(request(1, "ping"))]
     assert not talk.session.ended
 
@@ -569,6 +622,7 @@ def test_a_late_answer_that_is_broken_frees_its_id_too(late: bytes | Overlong) -
         pytest.param(overlong(b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"x":"'), id="a request of its own"),
         pytest.param(overlong(b'{"jsonrpc":"2.0","id":3,"result":{"x":"'), id="the id of what is being judged"),
         pytest.param(overlong(b"noise"), id="noise"),
+        pytest.param(overlong(b'DEBUG sent {"x":"', b'","id":1}\n'), id="a log line that holds an object"),
     ],
 )
 def test_an_overlong_line_that_shows_no_id_in_flight_ends_the_session(line: Overlong) -> None:
@@ -905,6 +959,8 @@ def test_a_state_that_is_no_text_is_an_error_to_the_client() -> None:
 def test_a_round_of_another_shape_is_refused(params: Json) -> None:
     talk = Conversation()
     assert talk.client(modern(call(1, "t", **params))) == [noted("malformed"), to_client(error(1, -32602))]
+    assert talk.session.in_flight == 0
+    assert talk.client(modern(call(1, "t"))) == [to_server(modern(call(1, "t")))]
 
 
 def test_before_the_2026_revision_an_answer_is_not_sealed() -> None:
@@ -1101,7 +1157,8 @@ def test_at_the_end_every_request_gets_exactly_one_error() -> None:
     assert talk.session.in_flight == 0
     assert talk.ends() == []
     assert talk.server(result(1)) == []
-    assert talk.client(call(5, "t")) == [to_client(error(5, -32603))]
+    for id_ in (5, 1, 4):
+        assert talk.client(call(id_, "t")) == [to_client(error(id_, -32603))]
     assert talk.client(result(0)) == [noted("unmatched_answer")]
     assert talk.after(100) == []
 
@@ -1122,6 +1179,40 @@ def test_what_is_being_judged_at_the_end_is_answered_once_and_never_sent() -> No
     assert talk.ends() == [to_client(error(1, -32603)), ("abandoned", 1)]
     assert talk.decide() == [ended("cancelled")]
     assert talk.decide() == [ended("cancelled")]
+
+
+def test_what_has_no_answer_has_no_bytes_and_what_has_one_those_of_its_line() -> None:
+    line = encode(result(1))
+    cancel, broken = encode(cancelled(1)), b'{"jsonrpc":"2.0","id":1,"result":{"x":NaN}}\n'
+    cases: list[tuple[Side | None, bytes, tuple[str, int]]] = [
+        (UPSTREAM, line, ("ok", len(line))),
+        (UPSTREAM, broken, ("error", 0)),
+        (CLIENT, cancel, ("cancelled", 0)),
+        (None, b"it died", ("lost", 0)),
+    ]
+    for side, heard, expected in cases:
+        talk = Conversation()
+        talk.client(call(1, "t"))
+        commands = talk.session.end(heard.decode()) if side is None else talk.session.receive(side, heard, 0)
+        assert [(one.status, one.result_bytes) for one in commands if isinstance(one, Answered)] == [expected]
+    talk = Conversation(waiting=True)
+    talk.client(call(1, "t"))
+    talk.client(cancelled(1))
+    (late,) = talk.session.resolve(talk.ticket(), Verdict(admitted=True))
+    assert isinstance(late, Answered)
+    assert (late.status, late.result_bytes) == ("cancelled", 0)
+
+
+@pytest.mark.parametrize("side", [CLIENT, UPSTREAM])
+def test_a_note_about_a_line_names_its_id(side: Side) -> None:
+    for line in (
+        overlong(b'{"jsonrpc":"2.0","id":5,"result":{"x":"'),
+        b'{"jsonrpc":"2.0","id":5,"result":[]}\n',
+        encode(result(5)),
+    ):
+        note = Conversation().session.receive(side, line, 0)[0]
+        assert isinstance(note, Note)
+        assert note.id == 5
 
 
 # What the guard asks the client itself
@@ -1206,6 +1297,7 @@ def test_a_request_that_waits_can_be_answered_with_a_line_of_the_guard_s_own_onc
     talk.client(modern(call(1, "t")))
     asked = result(1, resultType="input_required")
     assert talk.told(talk.session.answer(talk.ticket(), encode(asked))) == [to_client(asked)]
+    assert talk.ticket().line == b""
     assert talk.session.answer(talk.ticket(), encode(asked)) == []
     assert talk.decide() == [ended("cancelled")]
     assert talk.client(call(1, "t")) == []
@@ -1219,6 +1311,7 @@ def test_when_the_client_is_gone_what_waits_for_a_verdict_is_forgotten_and_what_
     talk.client(call(2, "t"))
     assert [entry.id for entry in talk.session.withdraw_waiting()] == [2]
     assert talk.session.withdraw_waiting() == []
+    assert list(talk.session._requests) == [1]
     assert talk.decide() == [ended("cancelled")]
     assert talk.server(result(1)) == [to_client(result(1)), ended("ok")]
 
@@ -1328,6 +1421,89 @@ def test_a_call_of_the_older_era_that_takes_the_short_way_keeps_no_arguments() -
     assert not hasattr(talk.session._requests[1], "arguments")
 
 
+def plain_call_at(talk: Conversation) -> list[Happening]:
+    """Say a call that is as plain as can be, and see that it is not taken the short way."""
+    before = talk.carried
+    happened = talk.client(call(1, "t"))
+    assert talk.carried == before
+    return happened
+
+
+def test_a_plain_call_is_held_dropped_or_refused_where_any_other_would_be() -> None:
+    assert plain_call_at(Conversation(held=True, shortcuts=True)) == [HELD]
+    over = Conversation(shortcuts=True)
+    over.ends()
+    assert plain_call_at(over) == [to_client(error(1, -32603))]
+    twice = Conversation(shortcuts=True)
+    twice.client(call(1, "t"))
+    assert plain_call_at(twice) == [noted("duplicate_id")]
+    full = Conversation(most=1, shortcuts=True)
+    full.client(request(2, "ping"))
+    assert plain_call_at(full) == [to_client(refused(1, "busy"))]
+    ambiguous = Conversation(shortcuts=True)
+    asked(ambiguous, 2, {"tools": [{"name": "t"}, {"name": "t", "title": "other"}]})
+    assert plain_call_at(ambiguous) == [to_client(refused(1, "malformed"))]
+
+
+def test_a_plain_answer_to_what_is_no_call_in_flight_is_read_as_any_other() -> None:
+    talk = Conversation(shortcuts=True)
+    answer = result(1, content=[])
+    assert talk.server(answer) == [noted("unmatched_answer")]
+    talk.client(call(1, "t"))
+    talk.client(cancelled(1))
+    assert talk.server(answer) == [noted("unmatched_answer")]
+    talk.client(request(1, "tools/list"))
+    assert talk.server(answer) == [noted("malformed"), to_client(error(1, -32603))]
+    talk.client(call(1, "t"))
+    talk.ends()
+    assert talk.server(answer) == []
+    assert talk.carried == 2
+
+
+def test_a_plain_answer_comes_once() -> None:
+    talk = Conversation(shortcuts=True)
+    talk.client(call(1, "t"))
+    answer = result(1, content=[], isError=True)
+    assert talk.server(answer) == [to_client(answer), ended("tool_error")]
+    assert talk.carried == 2
+    assert talk.server(answer) == [noted("unmatched_answer")]
+    assert talk.client(call(1, "t")) == [to_server(call(1, "t"))]
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_what_the_short_way_has_read_of_a_line_is_not_taken_for_the_next_one(long: bool) -> None:
+    talk = Conversation(shortcuts=True)
+    padding = "x" * (SHORT_LINE_BYTES if long else 1)
+    talk.client(call(1, "t", more=padding))
+    talk.server(result(1, content=[], more=padding))
+    talk.shortcuts = False
+    assert talk.client(call(2, "u")) == [to_server(call(2, "u"))]
+    assert talk.server(result(2)) == [to_client(result(2)), ended("ok")]
+    assert (talk.carried, [consult.subject for consult in talk.judged]) == (0, ["t", "u"])
+
+
+def test_a_plain_answer_to_a_call_after_a_probe_shows_the_server_silent() -> None:
+    talk = Conversation(shortcuts=True)
+    talk.client(PROBE)
+    talk.client(call(1, "t"))
+    answer = result(1, content=[])
+    assert talk.server(answer) == [("silent", True), *SPOKEN, to_client(answer), ended("ok")]
+
+
+def test_plain_calls_count_among_the_later_requests_for_which_an_id_is_reserved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "RESERVED_FOR", 3)
+    talk = Conversation(shortcuts=True)
+    talk.client(call("c", "t"))
+    talk.client(cancelled("c"))
+    for id_ in range(3):
+        assert talk.client(call("c", "t")) == [noted("duplicate_id")]
+        talk.client(call(id_, "t"))
+    assert talk.client(call("c", "t")) == [to_server(call("c", "t"))]
+    assert (talk.carried, talk.session.seen_requests) == (5, 5)
+
+
 def test_before_the_2026_revision_nothing_is_a_round() -> None:
     talk = shaken()
     talk.client(call(1, "t", requestState="s", inputResponses={}))
@@ -1344,6 +1520,7 @@ def test_above_the_maximum_everything_is_refused_as_busy_until_something_is_answ
     assert talk.client(call(3, "t")) == [to_client(refused(3, "busy"))]
     assert talk.client(modern(call(3, "t"))) == [to_client(refused(3, "busy", modern=True))]
     assert talk.client(call(3, "t", task={})) == [to_client(error(3, -32602))]
+    assert talk.client(modern(call(3, "t", task={}))) == [to_client(refused(3, "busy", modern=True))]
     assert talk.client(request(3, "ping")) == [to_client(error(3, -32603))]
     assert talk.client(request(3, "tools/list")) == [to_client(error(3, -32603))]
     talk.server(result(2))

@@ -29,6 +29,12 @@ DEADLINE_S = 20.0
 FOR_EVER_S = 1e6
 
 
+@pytest.fixture(autouse=True)
+def long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever pauses without need is noticed."""
+    monkeypatch.setattr(desk_module, "_PAUSE_S", FOR_EVER_S)
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     return tmp_path / "state" / "runs"
@@ -133,6 +139,11 @@ def test_a_request_may_come_byte_by_byte(runs: Path, desk: Desk, stack: ExitStac
     assert len(visitor.answer()["pending"]) == 1
 
 
+def test_a_request_may_be_as_long_as_is_said(runs: Path, desk: Desk, stack: ExitStack) -> None:
+    assert desk
+    assert "pending" in Visitor(runs, stack).ask(PENDING[:-1].ljust(MAX_REQUEST_BYTES) + b"\n")
+
+
 def test_one_connection_is_one_request(runs: Path, desk: Desk, clerk: FakeClerk, stack: ExitStack) -> None:
     assert desk
     deny = b'{"op":"deny","id":"k3f9m2xq","reason":""}\n'
@@ -192,13 +203,18 @@ class BrokenClerk(FakeClerk):
         raise LookupError("a bug\x1b")
 
     def approve(self, approval_id: str, *, whole_tool: bool) -> dict[str, Any]:
-        return {"granted": {approval_id, whole_tool}}
+        answer: dict[str, Any] = {"granted": {approval_id, whole_tool}}
+        if whole_tool:
+            answer["granted"] = answer
+        return answer
 
 
 def test_a_clerk_that_fails_ends_one_visit_alone(runs: Path, stack: ExitStack) -> None:
     stack.callback(open_desk(runs, "run", BrokenClerk(item())).close)
     assert "a bug in mcpguard" in Visitor(runs, stack).ask(PENDING)["error"]
-    assert "a bug in mcpguard" in Visitor(runs, stack).ask(b'{"op":"approve","id":"a","tool":false}\n')["error"]
+    for whole_tool in (b"false", b"true"):
+        approve = b'{"op":"approve","id":"a","tool":%s}\n' % whole_tool
+        assert "a bug in mcpguard" in Visitor(runs, stack).ask(approve)["error"]
     assert "denied" in Visitor(runs, stack).ask(b'{"op":"deny","id":"k3f9m2xq","reason":""}\n')
 
 
@@ -226,6 +242,8 @@ def test_another_user_gets_nothing(
         visitor.send(b'{"op":"deny","id":"k3f9m2xq","reason":""}\n')
         assert visitor.rest() == b""
     assert clerk.heard == []
+    monkeypatch.undo()
+    assert "pending" in Visitor(runs, stack).ask(PENDING)
 
 
 def test_the_user_at_the_other_end_is_known() -> None:
@@ -416,6 +434,46 @@ def test_a_system_without_descriptors_ends_no_desk(
     assert refusals == []
 
 
+def test_nobody_is_let_in_for_a_while_after_that_has_failed_and_who_is_in_is_answered(
+    runs: Path, desk: Desk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk
+    failed = threading.Event()
+    accept = socket.socket.accept
+    accepted: list[int] = []
+
+    def poor(listening: socket.socket) -> tuple[socket.socket, Any]:
+        accepted.append(len(accepted))
+        if len(accepted) == 1:
+            return accept(listening)
+        failed.set()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket.socket, "accept", poor)
+    inside = Visitor(runs, stack)
+    Visitor(runs, stack)
+    assert failed.wait(DEADLINE_S)
+    assert "pending" in inside.ask(PENDING)
+    assert accepted == [0, 1]
+
+
+@pytest.mark.parametrize("error", [BlockingIOError, ConnectionAbortedError])
+def test_a_visitor_who_has_left_before_he_was_let_in_delays_nobody(
+    runs: Path, desk: Desk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    assert desk
+    accept = socket.socket.accept
+    errors = [error()]
+
+    def gone(listening: socket.socket) -> tuple[socket.socket, Any]:
+        if errors:
+            raise errors.pop()
+        return accept(listening)
+
+    monkeypatch.setattr(socket.socket, "accept", gone)
+    assert "pending" in Visitor(runs, stack).ask(PENDING)
+
+
 # Its end
 
 
@@ -423,13 +481,29 @@ def test_a_closed_desk_leaves_nothing_behind(runs: Path, clerk: FakeClerk, stack
     before = descriptors()
     desk = open_desk(runs, "run", clerk)
     visitor = Visitor(runs, stack)
-    desk.close()
+    with ExitStack() as another:
+        # It is behind the other one, who is inside by the time it is answered.
+        assert "pending" in Visitor(runs, another).ask(PENDING)
     desk.close()
     assert visitor.rest() == b""
     visitor.socket.close()
     assert list(runs.iterdir()) == []
     assert not desk._thread.is_alive()
     assert descriptors() == before
+
+
+def test_a_desk_that_is_closed_again_removes_nothing(runs: Path, clerk: FakeClerk) -> None:
+    desk = open_desk(runs, "run", clerk)
+    desk.close()
+    (runs / "run.sock").write_text("of somebody else")
+    fd = os.open(runs, os.O_RDONLY)
+    try:
+        # As if the number of the desk's own descriptor had come to mean the directory again.
+        desk._directory_fd = fd
+        desk.close()
+    finally:
+        os.close(fd)
+    assert (runs / "run.sock").exists()
 
 
 def test_a_clerk_may_close_its_desk(runs: Path, stack: ExitStack) -> None:
