@@ -405,6 +405,8 @@ def test_an_id_is_reserved_from_when_its_answer_is_late_and_not_from_when_it_was
     for id_ in range(5, 8):
         assert talk.client(request("c", "ping")) == [noted("duplicate_id")]
         talk.client(request(id_, "ping"))
+    # Those that came after it keep no id from being free.
+    talk.client(cancelled(7))
     assert talk.client(request("c", "ping")) == [to_server(request("c", "ping"))]
 
 
@@ -715,6 +717,9 @@ def test_both_introductions_announce_that_lists_change_and_are_remembered() -> N
             ("silent", False),
             to_client(result(1, capabilities=told, _meta=meta)),
         ]
+        assert talk.session.server == {"name": "s"}
+        talk.client(request(2, "server/discover"))
+        talk.server(result(2))
         assert talk.session.server == {"name": "s"}
 
 
@@ -1132,6 +1137,17 @@ def test_a_probe_whose_answer_cannot_be_read_is_answered_once() -> None:
     assert talk.after(100) == []
 
 
+def test_an_answer_that_shows_a_server_silent_does_so_also_if_it_cannot_be_read() -> None:
+    talk = probed()
+    talk.client(request(1, "tools/list"))
+    assert talk.server(result(1, tools=7)) == [
+        ("silent", True),
+        *SPOKEN,
+        noted("malformed"),
+        to_client(error(1, -32603)),
+    ]
+
+
 # Ends
 
 
@@ -1443,6 +1459,7 @@ def test_a_plain_call_is_held_dropped_or_refused_where_any_other_would_be() -> N
     ambiguous = Conversation(shortcuts=True)
     asked(ambiguous, 2, {"tools": [{"name": "t"}, {"name": "t", "title": "other"}]})
     assert plain_call_at(ambiguous) == [to_client(refused(1, "malformed"))]
+    assert plain_call_at(Conversation(Policy(denied={"t"}), shortcuts=True)) == [to_client(refused(1))]
 
 
 def test_a_plain_answer_to_what_is_no_call_in_flight_is_read_as_any_other() -> None:
@@ -1625,6 +1642,29 @@ def test_a_client_of_the_2026_revision_hears_of_changed_lists_on_its_subscriptio
     talk.server(result("8"))
     assert announced(talk) == []
     assert not talk.session._audience.subscribed
+
+
+def test_what_a_server_can_do_in_a_discovery_announces_nothing_to_a_client_that_did_not_shake_hands() -> None:
+    talk = Conversation()
+    talk.client(modern(request(1, "server/discover")))
+    talk.server(result(1, capabilities={"tools": {}}))
+    assert announced(talk) == []
+
+
+def test_only_the_acknowledgment_of_a_subscription_in_flight_begins_it() -> None:
+    talk = Conversation()
+    listen = modern(request(1, "subscriptions/listen", notifications={"toolsListChanged": True}))
+    talk.client(call(2, "t"))
+    talk.client(listen)
+    talk.server(noticed("message", _meta={SUBSCRIPTION_KEY: 1}))
+    talk.server(noticed("subscriptions/acknowledged", _meta={SUBSCRIPTION_KEY: 2}))
+    assert announced(talk) == []
+    talk.client(cancelled(1))
+    talk.server(noticed("subscriptions/acknowledged", _meta={SUBSCRIPTION_KEY: 1}))
+    assert announced(talk) == []
+    # It is over already, and its id is free once the late answer is there.
+    assert talk.server(cancelled(1)) == []
+    assert talk.client(listen) == [noted("duplicate_id")]
 
 
 # What shows no more than whom it would keep waiting

@@ -321,8 +321,9 @@ def test_without_proc_a_path_is_an_address(clerk: FakeClerk, stack: ExitStack, m
 
 def test_a_name_that_is_too_long_is_refused(runs: Path, clerk: FakeClerk) -> None:
     before = descriptors()
-    with pytest.raises(DeskError, match="too long for a socket"):
+    with pytest.raises(DeskError, match="too long for a socket") as raised:
         open_desk(runs, "x" * 200, clerk)
+    assert "cannot listen" not in str(raised.value)
     assert descriptors() == before
 
 
@@ -471,6 +472,7 @@ def test_a_visitor_who_has_left_before_he_was_let_in_delays_nobody(
         return accept(listening)
 
     monkeypatch.setattr(socket.socket, "accept", gone)
+    assert desk._listener.getblocking() is False
     assert "pending" in Visitor(runs, stack).ask(PENDING)
 
 
@@ -484,6 +486,7 @@ def test_a_closed_desk_leaves_nothing_behind(runs: Path, clerk: FakeClerk, stack
     with ExitStack() as another:
         # It is behind the other one, who is inside by the time it is answered.
         assert "pending" in Visitor(runs, another).ask(PENDING)
+    assert desk._thread.daemon, "whatever its clerk does, it keeps no process alive"
     desk.close()
     assert visitor.rest() == b""
     visitor.socket.close()
@@ -512,6 +515,7 @@ def test_a_clerk_may_close_its_desk(runs: Path, stack: ExitStack) -> None:
 
         def pending(self) -> list[dict[str, Any]]:
             self.desk.close()
+            self.heard.append(("closed",))
             return []
 
     clerk = Leaving()
@@ -521,6 +525,7 @@ def test_a_clerk_may_close_its_desk(runs: Path, stack: ExitStack) -> None:
     visitor.rest()
     clerk.desk._thread.join(DEADLINE_S)
     assert not clerk.desk._thread.is_alive()
+    assert clerk.heard == [("closed",)]
 
 
 FAILURES = {
@@ -548,7 +553,7 @@ def test_a_desk_that_cannot_be_opened_says_why_and_leaves_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(where, fail)
-        with pytest.raises(DeskError, match=said):
+        with pytest.raises(DeskError, match=f"`: {said}"):
             open_desk(runs, "run", clerk)
     assert descriptors() == before
     assert list(runs.iterdir()) == []
