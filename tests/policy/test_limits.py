@@ -145,6 +145,14 @@ def test_what_had_to_make_room_counts_again_when_that_is_taken_back(at_once: boo
     assert (log.fits(100, 100, 3), log.fits(101, 100, 3)) == (False, True)
 
 
+def test_where_nothing_had_to_make_room_nothing_comes_back() -> None:
+    log = ExactLog(100, 3)
+    log.add(1)
+    assert log.take(10, 5, 1)
+    log.take_back(10, 5)
+    assert [instant for instant, _ in log.events()] == [1]
+
+
 @pytest.mark.parametrize("make", [ExactLog, lambda window, _: BucketLog(window)], ids=["exact", "buckets"])
 def test_from_an_empty_log_nothing_is_taken_back(make: object) -> None:
     assert callable(make)
@@ -190,6 +198,8 @@ def test_an_event_stops_counting_exactly_when_the_window_has_passed() -> None:
     log.add(5)
     assert (log.fits(104, 100, 1), log.fits(105, 100, 1)) == (False, True)
     assert (log.retry_after(104, 100, 1), log.retry_after(105, 100, 1)) == (1, 0)
+    for fresh in (ExactLog(100, 1), BucketLog(100)):
+        assert [fresh.take(now, 100, 1) for now in (5, 104, 105)] == [True, False, True]
 
 
 @pytest.mark.parametrize("at_once", [True, False])

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import select
+import selectors
 import socket
 import stat
 import tempfile
@@ -348,6 +349,26 @@ def test_silent_visitors_are_shown_out(
     visitors = [Visitor(runs, stack) for _ in range(3 * MOST_VISITS)]
     visitors[0].send(b"{")
     assert [visitor.rest() for visitor in visitors] == [b""] * len(visitors)
+
+
+def test_a_desk_sleeps_until_somebody_comes_or_the_first_visitor_has_to_go(
+    runs: Path, clerk: FakeClerk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float | None] = []
+    select_ = selectors.DefaultSelector.select
+
+    def select(selector: selectors.DefaultSelector, timeout: float | None = None) -> Any:
+        waits.append(timeout)
+        return select_(selector, timeout)
+
+    monkeypatch.setattr(selectors.DefaultSelector, "select", select)
+    stack.callback(open_desk(runs, "run", clerk).close)
+    for visit_s in (1000.0, FOR_EVER_S):
+        monkeypatch.setattr(desk_module, "VISIT_S", visit_s)
+        Visitor(runs, stack)
+        assert "pending" in Visitor(runs, stack).ask(PENDING)
+    assert waits[0] is None
+    assert [wait for wait in waits[1:] if wait is not None and not 0 < wait <= 1000] == []
 
 
 def test_no_more_than_sixteen_are_let_in_at_once(
