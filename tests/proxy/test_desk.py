@@ -182,7 +182,9 @@ def test_what_is_not_understood_is_an_error_and_changes_nothing(
     runs: Path, desk: Desk, clerk: FakeClerk, stack: ExitStack, request_: bytes
 ) -> None:
     assert desk
-    assert list(Visitor(runs, stack).ask(request_)) == ["error"]
+    answer = Visitor(runs, stack).ask(request_)
+    assert list(answer) == ["error"]
+    assert "bug" not in answer["error"]
     assert clerk.heard == []
     assert "pending" in Visitor(runs, stack).ask(PENDING)
 
@@ -371,6 +373,32 @@ def test_a_desk_sleeps_until_somebody_comes_or_the_first_visitor_has_to_go(
     assert [wait for wait in waits[1:] if wait is not None and not 0 < wait <= 1000] == []
 
 
+def test_a_visitor_who_has_not_asked_yet_is_listened_to_and_nothing_else(
+    runs: Path, desk: Desk, stack: ExitStack
+) -> None:
+    Visitor(runs, stack).send(b"{")
+    assert "pending" in Visitor(runs, stack).ask(PENDING)
+    assert [key.events for key in desk._selector.get_map().values()] == [selectors.EVENT_READ] * 3
+
+
+def test_a_visitor_who_cannot_be_listened_to_is_shown_out_and_ends_no_desk(
+    runs: Path, desk: Desk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk
+    monkeypatch.setattr(desk_module, "_PAUSE_S", 0.01)
+    register = selectors.DefaultSelector.register
+    refusals = [OSError(errno.ENOSPC, "No space left on device")]
+
+    def poor(selector: selectors.DefaultSelector, fileobj: Any, events: int, data: Any = None) -> Any:
+        if data is not None and refusals:
+            raise refusals.pop()
+        return register(selector, fileobj, events, data)
+
+    monkeypatch.setattr(selectors.DefaultSelector, "register", poor)
+    assert Visitor(runs, stack).rest() == b""
+    assert "pending" in Visitor(runs, stack).ask(PENDING)
+
+
 def test_no_more_than_sixteen_are_let_in_at_once(
     runs: Path, desk: Desk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -410,6 +438,23 @@ def test_a_visitor_who_does_not_read_holds_up_nobody(
     assert len(slow.answer()["pending"]) == 2
 
 
+def test_a_visitor_has_as_long_again_to_read_as_to_ask(
+    runs: Path, clerk: FakeClerk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clerk.items["big"] = item("big", arguments={"text": "x" * (4 << 20)})
+    desk = open_desk(runs, "run", clerk)
+    stack.callback(desk.close)
+    monkeypatch.setattr(desk_module, "VISIT_S", 1000.0)
+    slow = Visitor(runs, stack)
+    assert "error" in Visitor(runs, stack).ask(b"{}\n")
+    (visit,) = desk._visits.values()
+    until_s = visit.until_s
+    monkeypatch.setattr(desk_module, "VISIT_S", FOR_EVER_S)
+    slow.send(PENDING)
+    select.select([slow.socket], [], [], DEADLINE_S)
+    assert visit.until_s > until_s + FOR_EVER_S / 2
+
+
 def test_a_visitor_who_never_reads_is_shown_out(
     runs: Path, clerk: FakeClerk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -429,12 +474,14 @@ def test_a_visitor_who_leaves_in_the_middle_of_an_answer_ends_no_desk(
     runs: Path, clerk: FakeClerk, stack: ExitStack
 ) -> None:
     clerk.items["big"] = item("big", arguments={"text": "x" * (4 << 20)})
-    stack.callback(open_desk(runs, "run", clerk).close)
+    desk = open_desk(runs, "run", clerk)
+    stack.callback(desk.close)
     leaving = Visitor(runs, stack)
     leaving.send(PENDING)
     assert leaving.socket.recv(1)
     leaving.socket.close()
     assert len(Visitor(runs, stack).ask(PENDING)["pending"]) == 2
+    assert desk._visits == {}
 
 
 def test_a_system_without_descriptors_ends_no_desk(
