@@ -120,6 +120,13 @@ def test_templates_follow_the_default_where_no_entry_takes_everything() -> None:
     assert visible_template(compiled({"resources": {"x:1": {}}}), "x:{y}")
 
 
+@pytest.mark.parametrize("escaped", [r"\*", r"\?", r"\@", "\\\\"])
+def test_what_is_no_wildcard_in_a_uri_is_none_for_templates(escaped: str) -> None:
+    policy = compiled({"resources": {f"x:a{escaped}": {}}})
+    assert visible_template(policy, f"x:a{escaped[1]}{{y}}")
+    assert not visible_template(policy, "x:ab{y}")
+
+
 @pytest.mark.parametrize(
     ("actions", "rule"),
     [

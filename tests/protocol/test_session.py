@@ -405,8 +405,8 @@ def test_an_id_is_reserved_from_when_its_answer_is_late_and_not_from_when_it_was
     for id_ in range(5, 8):
         assert talk.client(request("c", "ping")) == [noted("duplicate_id")]
         talk.client(request(id_, "ping"))
-    # Those that came after it keep no id from being free.
-    talk.client(cancelled(7))
+        # Those that come after it keep no id from being free.
+        talk.client(cancelled(id_))
     assert talk.client(request("c", "ping")) == [to_server(request("c", "ping"))]
 
 
