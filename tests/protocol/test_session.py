@@ -544,10 +544,11 @@ def test_a_broken_answer_of_a_client_is_answered_for_it_once() -> None:
     assert talk.client(overlong(b'{"jsonrpc":"2.0","id":8,"result":{"x":"')) == [noted("overlong")]
 
 
-def test_a_broken_answer_of_a_client_to_what_it_has_not_been_asked_yet_is_dropped() -> None:
+def test_an_answer_of_a_client_to_what_it_has_not_been_asked_yet_is_dropped() -> None:
     talk = shaken(waiting=True, roots={})
     talk.server(request(7, ROOTS))
     assert talk.client(b'{"jsonrpc":"2.0","id":7,"result":[]}\n') == [noted("malformed")]
+    assert talk.client(result(7, roots=[])) == [noted("unmatched_answer")]
     assert talk.decide() == [to_client(request(7, ROOTS))]
 
 
@@ -871,6 +872,17 @@ def test_what_a_server_asks_needs_the_policy_and_the_clients_capability(
     assert talk.session._asked.entries == {}
 
 
+@pytest.mark.parametrize(
+    ("method", "code"), [(ROOTS, "denied"), ("tasks/get", "denied"), ("tools/call", "malformed"), ("PING", "malformed")]
+)
+def test_what_stands_against_a_server_s_request_is_named(method: str, code: str) -> None:
+    talk = shaken()
+    talk.server(request(0, method))
+    (consult,) = talk.judged
+    assert consult.fault is not None
+    assert (consult.fault[0], "capability" in consult.fault[1]) == (code, code == "denied")
+
+
 def test_what_the_policy_refuses_to_a_server_is_answered_to_it() -> None:
     talk = shaken(Policy(server_requests=set()), roots={})
     assert talk.server(request(0, ROOTS)) == [to_server(error(0, -32601))]
@@ -917,6 +929,8 @@ def test_what_a_server_withdraws_while_it_is_judged_never_reaches_the_client() -
     talk.server(request(7, ROOTS))
     assert talk.server(cancelled(7)) == [("abandoned", 7)]
     assert talk.decide() == [ended("cancelled")]
+    talk.server(request(7, ROOTS))
+    assert talk.decide() == [to_client(request(7, ROOTS))]
 
 
 def test_a_server_may_end_a_subscription() -> None:
@@ -1217,6 +1231,17 @@ def test_what_has_no_answer_has_no_bytes_and_what_has_one_those_of_its_line() ->
     (late,) = talk.session.resolve(talk.ticket(), Verdict(admitted=True))
     assert isinstance(late, Answered)
     assert (late.status, late.result_bytes) == ("cancelled", 0)
+    cases = [
+        (CLIENT, line, ("ok", len(line))),
+        (CLIENT, broken, ("error", 0)),
+        (UPSTREAM, cancel, ("cancelled", 0)),
+        (None, b"it died", ("lost", 0)),
+    ]
+    for side, heard, expected in cases:
+        talk = shaken(roots={})
+        talk.server(request(1, ROOTS))
+        commands = talk.session.end(heard.decode()) if side is None else talk.session.receive(side, heard, 0)
+        assert [(one.status, one.result_bytes) for one in commands if isinstance(one, Answered)] == [expected]
 
 
 @pytest.mark.parametrize("side", [CLIENT, UPSTREAM])
@@ -1560,7 +1585,8 @@ def test_what_was_sent_is_not_kept() -> None:
     talk = Conversation()
     talk.client(call(1, "t"))
     talk.client(request(2, "tools/list"))
-    assert {entry.line for entry in talk.session._requests.values()} == {b""}
+    talk.server(request(3, "ping"))
+    assert {entry.line for entry in (*talk.session._requests.values(), talk.session._asked.entries[3])} == {b""}
 
 
 # How refusals are told
