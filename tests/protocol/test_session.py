@@ -967,6 +967,27 @@ def test_every_answer_that_asks_for_another_round_has_a_state_even_if_the_server
     assert talk.server(answer) == [to_client(sealed), ended("input_required")]
 
 
+ROUNDS = [call(1, "t"), request(1, "prompts/get", name="t"), request(1, "resources/read", uri="t")]
+
+
+@pytest.mark.parametrize("said", ROUNDS)
+@pytest.mark.parametrize("sign", [{"resultType": "input_required"}, {"inputRequests": {}}, {"requestState": "s"}])
+def test_each_sign_of_another_round_is_enough_for_a_seal(said: Json, sign: Json) -> None:
+    talk = Conversation()
+    talk.client(modern(said))
+    state = f"sealed t {sign.get('requestState')}"
+    sealed = to_client(result(1, **{**sign, "requestState": state}))
+    assert talk.server(result(1, **sign)) == [sealed, ended("input_required")]
+
+
+@pytest.mark.parametrize("said", [*ROUNDS, request(1, "ping")])
+def test_an_answer_of_the_newer_revision_without_such_a_sign_passes_as_it_came(said: Json) -> None:
+    talk = Conversation()
+    talk.client(modern(said))
+    answer = result(1, resultType="complete", content=[], x=1)
+    assert talk.server(answer)[0] == to_client(answer)
+
+
 def test_a_state_that_is_no_text_is_an_error_to_the_client() -> None:
     talk = Conversation()
     talk.client(modern(call(1, "t")))
@@ -1748,6 +1769,11 @@ def test_an_error_that_wants_a_url_opened_is_a_request_of_the_server(
     wanted = {"jsonrpc": "2.0", "id": 1, "error": URL_WANTED}
     expected = error(1, -32042) if passes else refused(1)
     assert to_client(expected) in talk.server(wanted)
+    # A request of the newer revision declares for itself.
+    late = Conversation(talk.policy)
+    late.client(modern(call(1, "ok"), **declared))
+    expected = error(1, -32042) if passes else refused(1, modern=True)
+    assert to_client(expected) in late.server(wanted)
 
 
 def test_an_error_that_wants_a_url_opened_is_refused_before_there_is_a_policy() -> None:
