@@ -1071,6 +1071,23 @@ def test_a_task_that_asks_is_judged_in_its_answers_and_in_its_notifications(of_t
         else:
             assert answered == [noted("input_refused"), to_client(error(1, -32603))]
             assert told == [noted("dropped_notification")]
+            # Whatever it ended with, and if only that asks.
+            for more in ({**state, "result": {"content": []}}, {"result": state}):
+                talk.client(polls)
+                assert talk.server(result(1, **more)) == answered
+                assert talk.server(noticed("tasks", **more)) == told
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "ping", "tools/call", "unknown"])
+def test_no_answer_asks_for_what_is_no_feature_of_a_client(method: str) -> None:
+    talk = Conversation(Policy(server_requests={method}))
+    talk.client(modern(call(1, "t"), tasks={}, **{"": {}}))
+    assert to_client(refused(1, modern=True)) in talk.server(result(1, inputRequests={"one": {"method": method}}))
+
+
+@pytest.mark.parametrize("method", ["notifications/initialized", "notifications/roots/list_changed", "tools/call"])
+def test_what_a_client_says_is_no_notification_of_a_server_even_where_everything_is_allowed(method: str) -> None:
+    assert Conversation(Policy(methods={method})).server(notice(method)) == [noted("dropped_notification")]
 
 
 # Probes of servers that say nothing to them
