@@ -1085,6 +1085,15 @@ def test_no_answer_asks_for_what_is_no_feature_of_a_client(method: str) -> None:
     assert to_client(refused(1, modern=True)) in talk.server(result(1, inputRequests={"one": {"method": method}}))
 
 
+@pytest.mark.parametrize("said", ROUNDS)
+def test_a_request_that_stops_because_its_server_asks_too_much_names_what_stands_against_that(said: Json) -> None:
+    talk = Conversation()
+    talk.client(modern(said))
+    commands = talk.session.receive(UPSTREAM, encode(result(1, inputRequests={"one": {"method": ROOTS}})), 0)
+    (line,) = (command.line for command in commands if isinstance(command, Forward))
+    assert b'"mcpguard/decision":{"code":"denied","rule":"/server_requests"}' in line
+
+
 @pytest.mark.parametrize("method", ["notifications/initialized", "notifications/roots/list_changed", "tools/call"])
 def test_what_a_client_says_is_no_notification_of_a_server_even_where_everything_is_allowed(method: str) -> None:
     assert Conversation(Policy(methods={method})).server(notice(method)) == [noted("dropped_notification")]
