@@ -45,6 +45,12 @@ def test_the_names_are_those_of_the_categories() -> None:
     assert all(name == f"@{category}" for name, category in RISK_CATEGORIES.items())
 
 
+def test_no_entry_decides_twice_about_a_tool_that_nobody_has_seen() -> None:
+    given = policy({"*": {"deny_if": [SMALL]}, "@read": {"deny_if": [SMALL]}}, default="allow")
+    decision = evaluate(given, ToolCall("t", {"n": 1}))
+    assert [reason.rule for reason in decision.reasons] == ["/tools/*/deny_if/0", "/tools/@read/deny_if/0"]
+
+
 WHO_DECIDES: dict[str, tuple[Json, Category | None, tuple[Effect, str]]] = {
     "its category": ({"@read": {}}, "read", ("allow", "/tools/@read")),
     "another category": ({"@read": {}}, "write", ("deny", "/default")),

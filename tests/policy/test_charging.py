@@ -33,7 +33,16 @@ def limit(**more: object) -> Json:
 
 @pytest.mark.parametrize(
     ("cost", "amount"),
-    [(5, 5), (Decimal("5.00"), 5), (Decimal("0.1"), Decimal("0.1")), (0, 0), (Decimal("-0.0"), 0), (10**300, 10**300)],
+    [
+        (5, 5),
+        (Decimal("5.00"), 5),
+        (Decimal("0.1"), Decimal("0.1")),
+        (0, 0),
+        (Decimal("-0.0"), 0),
+        (Decimal("0e-999999"), 0),
+        (10**300, 10**300),
+        (Decimal("1e400"), 10**400),
+    ],
 )
 def test_a_cost_is_what_the_argument_says(cost: object, amount: object) -> None:
     (charge,) = judge([limit(cost="args.a.b")], {"a": {"b": cost}}).charges
@@ -46,6 +55,10 @@ def test_a_cost_is_what_the_argument_says(cost: object, amount: object) -> None:
     [
         (ABSENT, "args.a is not given, and for the limit on it it must be a number"),
         ("5", 'args.a is "5", and for the limit on it it must be a number'),
+        (
+            Decimal("1e401"),
+            "args.a is 1e401, and for the limit on it it must be a number that can be added up exactly",
+        ),
         (True, "args.a is true, and for the limit on it it must be a number"),
         (None, "args.a is null, and for the limit on it it must be a number"),
         (-1, "args.a is -1, and for the limit on it it must not be negative"),
@@ -61,6 +74,23 @@ def test_a_cost_that_nobody_can_add_up_is_refused(cost: object, message: str) ->
     assert [(reason.code, reason.rule, reason.message) for reason in decision.reasons] == [
         ("arguments", "/tools/t*/limits/0", message)
     ]
+
+
+def test_a_cost_below_what_holds_nothing_is_not_given() -> None:
+    (reason,) = judge([limit(cost="args.a.b")], {"a": 5}).reasons
+    assert reason.message == "args.a.b is not given, and for the limit on it it must be a number"
+
+
+@pytest.mark.parametrize(
+    ("value", "short"),
+    [("x" * 100, True), ("x" * 101, False), ("\ud800" * 101, False), ("1" * 400, True), ("1" * 401, False)],
+    ids=["100 characters", "101", "surrogates", "400 digits", "401"],
+)
+def test_a_long_text_is_counted_under_its_digest(value: str, short: bool) -> None:
+    key = judge([limit(per="args.a")], {"a": value}).charges[0].key
+    assert key is not None
+    assert (key == value) is short
+    assert short or (key.startswith("sha256:") and len(key) == 71)
 
 
 def test_a_cost_that_is_not_finite_is_refused() -> None:

@@ -195,11 +195,17 @@ def test_hide_outranks_an_entry_that_allows() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "shown"),
-    [pytest.param("callable", {"open"}, id="callable"), pytest.param("all", {"open", "shut", "unnamed"}, id="all")],
+    [
+        pytest.param("callable", {"open", "sometimes"}, id="callable"),
+        pytest.param("all", {"open", "sometimes", "never", "shut", "unnamed"}, id="all"),
+    ],
 )
 def test_lists_show_what_can_be_called_or_all_that_is_not_hidden(mode: str, shown: set[str]) -> None:
-    policy = compiled({"list": mode, "tools": {"open": {}, "shut": {"action": "deny"}, "gone": {"action": "hide"}}})
-    assert {name for name in ("open", "shut", "gone", "unnamed") if visible(policy, name)} == shown
+    never: dict[str, object] = {"deny_if": [{"conditions": []}]}
+    sometimes = {"deny_if": [{"conditions": [{"path": "args.a", "op": "exists"}]}]}
+    tools = {"open": {}, "shut": {"action": "deny"}, "gone": {"action": "hide"}, "never": never, "sometimes": sometimes}
+    policy = compiled({"list": mode, "tools": tools})
+    assert {name for name in (*tools, "unnamed") if visible(policy, name)} == shown
 
 
 def test_an_allowed_call_owes_every_limit_of_its_entry_and_of_all_tools() -> None:

@@ -113,6 +113,8 @@ def test_the_most_specific_entry_decides_whatever_the_order(patterns: list[str],
         pytest.param([r"a\@b", "a@b"], [(r"a\@b", "a@b")], id="the same name in two spellings"),
         pytest.param(["a", "a*"], [], id="an exact name and a glob"),
         pytest.param(["*", "?*"], [], id="a star and something that is more specific"),
+        pytest.param(["a*", "a*b"], [], id="one prefix, and more literal characters"),
+        pytest.param(["a*", "*b"], [], id="as many literal characters, and a longer prefix"),
     ],
 )
 def test_ties_are_found_only_where_a_name_could_be_meant_by_both(

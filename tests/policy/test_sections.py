@@ -118,6 +118,29 @@ def test_templates_follow_the_default_where_no_entry_takes_everything() -> None:
     assert not visible_template(compiled({"default": "allow", "resources": {"*": {"action": "deny"}}}), "x:{y}")
     assert visible_template(compiled({"default": "allow", "resources": {"x:*": {"action": "deny"}}}), "x:{y}")
     assert visible_template(compiled({"resources": {"x:1": {}}}), "x:{y}")
+
+
+@pytest.mark.parametrize("escaped", [r"\*", r"\?", r"\@", "\\\\"])
+def test_what_is_no_wildcard_in_a_uri_is_none_for_templates(escaped: str) -> None:
+    policy = compiled({"resources": {f"x:a{escaped}": {}}})
+    assert visible_template(policy, f"x:a{escaped[1]}{{y}}")
+    assert not visible_template(policy, "x:ab{y}")
+
+
+@pytest.mark.parametrize(
+    ("actions", "rule"),
+    [
+        (["deny", "require_approval", "allow"], None),
+        (["hide", "deny", "require_approval"], "/resources/x:c*/action"),
+        (["hide", "deny"], "/resources/x:b*/action"),
+    ],
+)
+def test_the_most_open_entry_decides_about_a_template_whatever_the_order(actions: list[str], rule: str | None) -> None:
+    entries = {f"x:{letter}*": {"action": action} for letter, action in zip("abc", actions, strict=False)}
+    entries["*"] = {"action": "hide"}
+    for ordered in (entries, dict(reversed(entries.items()))):
+        decision = evaluate(compiled({"resources": ordered}), TemplateUse("x:{y}"))
+        assert [reason.rule for reason in decision.reasons[:1]] == ([] if rule is None else [rule])
     assert evaluate(compiled({"resources": {"x:*": {}}}), TemplateUse("x:{y}")).entry == "/resources/x:*"
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from mcpguard.protocol.commands import Forward, InFlight, Listed
 from mcpguard.protocol.inquiry import MAX_PAGES, PATIENCE_NS
+from mcpguard.protocol.probes import WITHOUT_SIGN_NS
 from mcpguard.protocol.session import CAPABILITIES_KEY, VERSION_KEY
 from mcpguard.protocol.wire import UPSTREAM, encode
-from support.conversation import Conversation, Policy, call, error, modern, noted, result, shortened
+from support.conversation import Conversation, Policy, call, error, modern, noted, request, result, shortened
 
 Json = dict[str, Any]
 
@@ -137,6 +138,26 @@ def test_a_server_that_says_nothing_is_not_waited_for_for_ever() -> None:
     late = {"jsonrpc": "2.0", "id": id_, "result": {"tools": [tool("t")]}}
     assert talk.server(late) == [noted("unmatched_answer")]
     assert talk.policy.seen == []
+
+
+def test_the_next_one_has_all_its_time_also_at_the_very_end_of_the_last() -> None:
+    talk = Inquiring()
+    talk.session.tick(PATIENCE_NS)
+    talk.inquire(talk.waits)
+    assert due(talk) == 2 * PATIENCE_NS
+
+
+def test_a_probe_and_it_are_each_waited_for_as_long_as_they_may_take() -> None:
+    for probe_at_s in (0.0, 9.0):
+        talk = Inquiring()
+        talk.now_s = probe_at_s
+        talk.client(request("probe", "server/discover"))
+        dues = sorted([PATIENCE_NS, talk.now_ns + WITHOUT_SIGN_NS])
+        for due_ns in dues:
+            assert due(talk) == due_ns
+            assert talk.session.tick(due_ns - 1) == []
+            assert talk.session.tick(due_ns) != []
+        assert due(talk) is None
 
 
 def test_the_server_s_end_ends_it() -> None:

@@ -140,3 +140,29 @@ def test_a_server_is_told_why_its_request_was_refused() -> None:
     assert json.loads(replies.capability_refused(0, "roots/list", "no"))["error"] == {"code": -32601, "message": "no"}
     without_text = json.loads(replies.capability_refused(0, "x\x1b", ""))["error"]["message"]
     assert without_text == "Method not found: 'x\\x1b'"
+
+
+def test_the_form_in_which_a_person_chooses_is_whole() -> None:
+    assert replies.question("may it pass?", ["Allow", "Deny"]) == {
+        "message": "may it pass?",
+        "requestedSchema": {
+            "type": "object",
+            "properties": {
+                "decision": {
+                    "type": "string",
+                    "title": "Decision",
+                    "description": "What becomes of the call",
+                    "enum": ["Allow", "Deny"],
+                }
+            },
+            "required": ["decision"],
+        },
+    }
+
+
+def test_progress_is_a_notification_whose_numbers_stay_small() -> None:
+    assert json.loads(replies.progress("token", 7, "it waits")) == {
+        "jsonrpc": "2.0",
+        "method": "notifications/progress",
+        "params": {"progressToken": "token", "progress": 0.007, "message": "it waits"},
+    }

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcpguard.policy.decision import Verdict
-from mcpguard.protocol import lists
-from mcpguard.protocol.commands import Consult, Forward
+from mcpguard.protocol import lists, session
+from mcpguard.protocol.commands import Answered, Consult, Forward, Note
 from mcpguard.protocol.framing import Overlong
 from mcpguard.protocol.replies import SUBSCRIPTION_KEY
 from mcpguard.protocol.session import CLIENT_INFO_KEY, RESERVED_FOR, VERSION_KEY, Session
-from mcpguard.protocol.wire import CLIENT, UPSTREAM, encode
+from mcpguard.protocol.wire import CLIENT, SHORT_LINE_BYTES, UPSTREAM, encode
 from support.conversation import (
     HELD,
     Conversation,
@@ -33,6 +33,7 @@ from support.conversation import (
 )
 
 if TYPE_CHECKING:
+    from mcpguard.protocol.wire import Side
     from support.conversation import Happening, Json
 
 SAMPLING, ELICITATION, ROOTS = "sampling/createMessage", "elicitation/create", "roots/list"
@@ -108,6 +109,15 @@ def test_a_request_of_the_newer_revision_says_who_speaks_too() -> None:
     talk.client(request(1, "ping", _meta=meta))
     talk.client(request(2, "ping", _meta=meta | {CLIENT_INFO_KEY: {"name": "other"}}))
     assert talk.session.client == {"name": "c"}
+
+
+@pytest.mark.parametrize("info", ["c", None, ["c"], True])
+def test_a_client_that_introduces_itself_as_no_object_is_nobody(info: Any) -> None:
+    talk = Conversation()
+    talk.client(request(1, "ping", _meta={VERSION_KEY: "2026-07-28", CLIENT_INFO_KEY: info}))
+    assert talk.session.client is None
+    talk.client(request(2, "initialize", clientInfo=info))
+    assert talk.session.client is None
 
 
 @pytest.mark.parametrize("meta", [None, 1, [VERSION_KEY], {}, {"progressToken": 1}])
@@ -226,6 +236,7 @@ def test_a_method_in_another_spelling_is_refused_even_where_everything_is_allowe
     talk = Conversation(policy)
     assert talk.client(request(1, method)) == [to_client(error(1, -32601))]
     assert talk.judged[0].fault is not None
+    assert talk.judged[0].fault[0] == "malformed"
     assert talk.client(notice(method)) == [noted("dropped_notification")]
     assert talk.server(notice(method)) == [noted("dropped_notification")]
 
@@ -234,6 +245,7 @@ def test_a_method_in_another_spelling_is_refused_even_where_everything_is_allowe
 def test_a_notification_with_an_id_is_refused_even_where_everything_is_allowed(method: str) -> None:
     talk = Conversation(Policy(methods={method}))
     assert talk.client(request(1, method, requestId=5)) == [to_client(error(1, -32601))]
+    assert talk.judged[0].fault == ("malformed", "a notification has no id")
 
 
 def test_a_subscription_passes_without_the_resources_that_are_refused() -> None:
@@ -281,6 +293,15 @@ def test_what_a_server_asks_before_the_policy_waits_for_it_but_a_ping_and_a_mess
         cancelled(0),
     ):
         assert talk.server(said) == [HELD]
+
+
+def test_answers_do_not_wait_for_the_policy_unless_they_ask_for_something() -> None:
+    talk = Conversation(held=True)
+    for method in ("initialize", "ping", "tasks/get"):
+        talk.client(request(1, method))
+        assert talk.server(result(1, capabilities={}))[-1] == to_client(result(1, capabilities={}))
+    talk.client(request(1, "tasks/get"))
+    assert talk.server(result(1, inputRequests={})) == [HELD]
 
 
 def test_a_call_that_was_held_is_judged_once_the_policy_is_there() -> None:
@@ -367,6 +388,28 @@ def test_a_cancelled_request_keeps_its_id_for_10_000_later_requests() -> None:
     assert talk.server(result("c")) == [to_client(result("c"))]
 
 
+@pytest.mark.parametrize("probe", [False, True])
+def test_an_id_is_reserved_from_when_its_answer_is_late_and_not_from_when_it_was_asked(
+    monkeypatch: pytest.MonkeyPatch, probe: bool
+) -> None:
+    monkeypatch.setattr(session, "RESERVED_FOR", 3)
+    talk = Conversation()
+    said = request("c", "server/discover") if probe else call("c", "t")
+    talk.client(said)
+    for id_ in range(5):
+        talk.client(request(id_, "ping"))
+    if probe:
+        assert talk.after(10)[-1] == noted("silent_server")
+    else:
+        talk.client(cancelled("c"))
+    for id_ in range(5, 8):
+        assert talk.client(request("c", "ping")) == [noted("duplicate_id")]
+        talk.client(request(id_, "ping"))
+        # Those that come after it keep no id from being free.
+        talk.client(cancelled(id_))
+    assert talk.client(request("c", "ping")) == [to_server(request("c", "ping"))]
+
+
 def test_the_end_of_a_reservation_spares_a_newer_request_of_that_id() -> None:
     talk = Conversation()
     talk.client(call("c", "t"))
@@ -414,6 +457,16 @@ def test_what_was_admitted_can_be_taken_back_once() -> None:
     ]
     assert talk.session.take_back(ticket, Verdict(admitted=False)) == []
     assert talk.server(result(1)) == [noted("unmatched_answer")]
+
+
+def test_what_a_server_asked_can_be_taken_back_too_under_an_id_that_its_client_uses() -> None:
+    talk = shaken(roots={})
+    talk.client(call(7, "t"))
+    talk.server(request(7, ROOTS))
+    commands = talk.session.take_back(talk.ticket(), Verdict(admitted=False))
+    assert talk.told(commands) == [to_server(error(7, -32601))]
+    assert talk.client(result(7)) == [noted("unmatched_answer")]
+    assert talk.server(result(7)) == [to_client(result(7)), ended("ok")]
 
 
 def test_a_second_verdict_changes_nothing() -> None:
@@ -491,10 +544,11 @@ def test_a_broken_answer_of_a_client_is_answered_for_it_once() -> None:
     assert talk.client(overlong(b'{"jsonrpc":"2.0","id":8,"result":{"x":"')) == [noted("overlong")]
 
 
-def test_a_broken_answer_of_a_client_to_what_it_has_not_been_asked_yet_is_dropped() -> None:
+def test_an_answer_of_a_client_to_what_it_has_not_been_asked_yet_is_dropped() -> None:
     talk = shaken(waiting=True, roots={})
     talk.server(request(7, ROOTS))
     assert talk.client(b'{"jsonrpc":"2.0","id":7,"result":[]}\n') == [noted("malformed")]
+    assert talk.client(result(7, roots=[])) == [noted("unmatched_answer")]
     assert talk.decide() == [to_client(request(7, ROOTS))]
 
 
@@ -553,10 +607,12 @@ def test_a_refused_line_that_answers_nobody_is_dropped(line: bytes) -> None:
     [b'{"jsonrpc":"2.0","id":1,"result":{"a":NaN}}\n', overlong(b'{"jsonrpc":"2.0","id":1,"result":{"x":"')],
 )
 def test_a_late_answer_that_is_broken_frees_its_id_too(late: bytes | Overlong) -> None:
-    talk = Conversation()
+    talk = shaken(roots={})
     talk.client(request(1, "ping"))
     talk.client(cancelled(1))
+    talk.server(request(1, ROOTS))
     assert len(talk.server(late)) == 1
+    assert talk.client(result(1)) == [to_server(result(1)), ended("ok")]
     assert talk.client(request(1, "ping")) == [to_server(request(1, "ping"))]
     assert not talk.session.ended
 
@@ -569,6 +625,7 @@ def test_a_late_answer_that_is_broken_frees_its_id_too(late: bytes | Overlong) -
         pytest.param(overlong(b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"x":"'), id="a request of its own"),
         pytest.param(overlong(b'{"jsonrpc":"2.0","id":3,"result":{"x":"'), id="the id of what is being judged"),
         pytest.param(overlong(b"noise"), id="noise"),
+        pytest.param(overlong(b'DEBUG sent {"x":"', b'","id":1}\n'), id="a log line that holds an object"),
     ],
 )
 def test_an_overlong_line_that_shows_no_id_in_flight_ends_the_session(line: Overlong) -> None:
@@ -661,6 +718,9 @@ def test_both_introductions_announce_that_lists_change_and_are_remembered() -> N
             ("silent", False),
             to_client(result(1, capabilities=told, _meta=meta)),
         ]
+        assert talk.session.server == {"name": "s"}
+        talk.client(request(2, "server/discover"))
+        talk.server(result(2))
         assert talk.session.server == {"name": "s"}
 
 
@@ -812,6 +872,17 @@ def test_what_a_server_asks_needs_the_policy_and_the_clients_capability(
     assert talk.session._asked.entries == {}
 
 
+@pytest.mark.parametrize(
+    ("method", "code"), [(ROOTS, "denied"), ("tasks/get", "denied"), ("tools/call", "malformed"), ("PING", "malformed")]
+)
+def test_what_stands_against_a_server_s_request_is_named(method: str, code: str) -> None:
+    talk = shaken()
+    talk.server(request(0, method))
+    (consult,) = talk.judged
+    assert consult.fault is not None
+    assert (consult.fault[0], "capability" in consult.fault[1]) == (code, code == "denied")
+
+
 def test_what_the_policy_refuses_to_a_server_is_answered_to_it() -> None:
     talk = shaken(Policy(server_requests=set()), roots={})
     assert talk.server(request(0, ROOTS)) == [to_server(error(0, -32601))]
@@ -858,6 +929,8 @@ def test_what_a_server_withdraws_while_it_is_judged_never_reaches_the_client() -
     talk.server(request(7, ROOTS))
     assert talk.server(cancelled(7)) == [("abandoned", 7)]
     assert talk.decide() == [ended("cancelled")]
+    talk.server(request(7, ROOTS))
+    assert talk.decide() == [to_client(request(7, ROOTS))]
 
 
 def test_a_server_may_end_a_subscription() -> None:
@@ -894,6 +967,27 @@ def test_every_answer_that_asks_for_another_round_has_a_state_even_if_the_server
     assert talk.server(answer) == [to_client(sealed), ended("input_required")]
 
 
+ROUNDS = [call(1, "t"), request(1, "prompts/get", name="t"), request(1, "resources/read", uri="t")]
+
+
+@pytest.mark.parametrize("said", ROUNDS)
+@pytest.mark.parametrize("sign", [{"resultType": "input_required"}, {"inputRequests": {}}, {"requestState": "s"}])
+def test_each_sign_of_another_round_is_enough_for_a_seal(said: Json, sign: Json) -> None:
+    talk = Conversation()
+    talk.client(modern(said))
+    state = f"sealed t {sign.get('requestState')}"
+    sealed = to_client(result(1, **{**sign, "requestState": state}))
+    assert talk.server(result(1, **sign)) == [sealed, ended("input_required")]
+
+
+@pytest.mark.parametrize("said", [*ROUNDS, request(1, "ping")])
+def test_an_answer_of_the_newer_revision_without_such_a_sign_passes_as_it_came(said: Json) -> None:
+    talk = Conversation()
+    talk.client(modern(said))
+    answer = result(1, resultType="complete", content=[], x=1)
+    assert talk.server(answer)[0] == to_client(answer)
+
+
 def test_a_state_that_is_no_text_is_an_error_to_the_client() -> None:
     talk = Conversation()
     talk.client(modern(call(1, "t")))
@@ -905,6 +999,8 @@ def test_a_state_that_is_no_text_is_an_error_to_the_client() -> None:
 def test_a_round_of_another_shape_is_refused(params: Json) -> None:
     talk = Conversation()
     assert talk.client(modern(call(1, "t", **params))) == [noted("malformed"), to_client(error(1, -32602))]
+    assert talk.session.in_flight == 0
+    assert talk.client(modern(call(1, "t"))) == [to_server(modern(call(1, "t")))]
 
 
 def test_before_the_2026_revision_an_answer_is_not_sealed() -> None:
@@ -975,6 +1071,32 @@ def test_a_task_that_asks_is_judged_in_its_answers_and_in_its_notifications(of_t
         else:
             assert answered == [noted("input_refused"), to_client(error(1, -32603))]
             assert told == [noted("dropped_notification")]
+            # Whatever it ended with, and if only that asks.
+            for more in ({**state, "result": {"content": []}}, {"result": state}):
+                talk.client(polls)
+                assert talk.server(result(1, **more)) == answered
+                assert talk.server(noticed("tasks", **more)) == told
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "ping", "tools/call", "unknown"])
+def test_no_answer_asks_for_what_is_no_feature_of_a_client(method: str) -> None:
+    talk = Conversation(Policy(server_requests={method}))
+    talk.client(modern(call(1, "t"), tasks={}, **{"": {}}))
+    assert to_client(refused(1, modern=True)) in talk.server(result(1, inputRequests={"one": {"method": method}}))
+
+
+@pytest.mark.parametrize("said", ROUNDS)
+def test_a_request_that_stops_because_its_server_asks_too_much_names_what_stands_against_that(said: Json) -> None:
+    talk = Conversation()
+    talk.client(modern(said))
+    commands = talk.session.receive(UPSTREAM, encode(result(1, inputRequests={"one": {"method": ROOTS}})), 0)
+    (line,) = (command.line for command in commands if isinstance(command, Forward))
+    assert b'"mcpguard/decision":{"code":"denied","rule":"/server_requests"}' in line
+
+
+@pytest.mark.parametrize("method", ["notifications/initialized", "notifications/roots/list_changed", "tools/call"])
+def test_what_a_client_says_is_no_notification_of_a_server_even_where_everything_is_allowed(method: str) -> None:
+    assert Conversation(Policy(methods={method})).server(notice(method)) == [noted("dropped_notification")]
 
 
 # Probes of servers that say nothing to them
@@ -1076,6 +1198,17 @@ def test_a_probe_whose_answer_cannot_be_read_is_answered_once() -> None:
     assert talk.after(100) == []
 
 
+def test_an_answer_that_shows_a_server_silent_does_so_also_if_it_cannot_be_read() -> None:
+    talk = probed()
+    talk.client(request(1, "tools/list"))
+    assert talk.server(result(1, tools=7)) == [
+        ("silent", True),
+        *SPOKEN,
+        noted("malformed"),
+        to_client(error(1, -32603)),
+    ]
+
+
 # Ends
 
 
@@ -1101,7 +1234,8 @@ def test_at_the_end_every_request_gets_exactly_one_error() -> None:
     assert talk.session.in_flight == 0
     assert talk.ends() == []
     assert talk.server(result(1)) == []
-    assert talk.client(call(5, "t")) == [to_client(error(5, -32603))]
+    for id_ in (5, 1, 4):
+        assert talk.client(call(id_, "t")) == [to_client(error(id_, -32603))]
     assert talk.client(result(0)) == [noted("unmatched_answer")]
     assert talk.after(100) == []
 
@@ -1122,6 +1256,51 @@ def test_what_is_being_judged_at_the_end_is_answered_once_and_never_sent() -> No
     assert talk.ends() == [to_client(error(1, -32603)), ("abandoned", 1)]
     assert talk.decide() == [ended("cancelled")]
     assert talk.decide() == [ended("cancelled")]
+
+
+def test_what_has_no_answer_has_no_bytes_and_what_has_one_those_of_its_line() -> None:
+    line = encode(result(1))
+    cancel, broken = encode(cancelled(1)), b'{"jsonrpc":"2.0","id":1,"result":{"x":NaN}}\n'
+    cases: list[tuple[Side | None, bytes, tuple[str, int]]] = [
+        (UPSTREAM, line, ("ok", len(line))),
+        (UPSTREAM, broken, ("error", 0)),
+        (CLIENT, cancel, ("cancelled", 0)),
+        (None, b"it died", ("lost", 0)),
+    ]
+    for side, heard, expected in cases:
+        talk = Conversation()
+        talk.client(call(1, "t"))
+        commands = talk.session.end(heard.decode()) if side is None else talk.session.receive(side, heard, 0)
+        assert [(one.status, one.result_bytes) for one in commands if isinstance(one, Answered)] == [expected]
+    talk = Conversation(waiting=True)
+    talk.client(call(1, "t"))
+    talk.client(cancelled(1))
+    (late,) = talk.session.resolve(talk.ticket(), Verdict(admitted=True))
+    assert isinstance(late, Answered)
+    assert (late.status, late.result_bytes) == ("cancelled", 0)
+    cases = [
+        (CLIENT, line, ("ok", len(line))),
+        (CLIENT, broken, ("error", 0)),
+        (UPSTREAM, cancel, ("cancelled", 0)),
+        (None, b"it died", ("lost", 0)),
+    ]
+    for side, heard, expected in cases:
+        talk = shaken(roots={})
+        talk.server(request(1, ROOTS))
+        commands = talk.session.end(heard.decode()) if side is None else talk.session.receive(side, heard, 0)
+        assert [(one.status, one.result_bytes) for one in commands if isinstance(one, Answered)] == [expected]
+
+
+@pytest.mark.parametrize("side", [CLIENT, UPSTREAM])
+def test_a_note_about_a_line_names_its_id(side: Side) -> None:
+    for line in (
+        overlong(b'{"jsonrpc":"2.0","id":5,"result":{"x":"'),
+        b'{"jsonrpc":"2.0","id":5,"result":[]}\n',
+        encode(result(5)),
+    ):
+        note = Conversation().session.receive(side, line, 0)[0]
+        assert isinstance(note, Note)
+        assert note.id == 5
 
 
 # What the guard asks the client itself
@@ -1206,6 +1385,7 @@ def test_a_request_that_waits_can_be_answered_with_a_line_of_the_guard_s_own_onc
     talk.client(modern(call(1, "t")))
     asked = result(1, resultType="input_required")
     assert talk.told(talk.session.answer(talk.ticket(), encode(asked))) == [to_client(asked)]
+    assert talk.ticket().line == b""
     assert talk.session.answer(talk.ticket(), encode(asked)) == []
     assert talk.decide() == [ended("cancelled")]
     assert talk.client(call(1, "t")) == []
@@ -1219,6 +1399,7 @@ def test_when_the_client_is_gone_what_waits_for_a_verdict_is_forgotten_and_what_
     talk.client(call(2, "t"))
     assert [entry.id for entry in talk.session.withdraw_waiting()] == [2]
     assert talk.session.withdraw_waiting() == []
+    assert list(talk.session._requests) == [1]
     assert talk.decide() == [ended("cancelled")]
     assert talk.server(result(1)) == [to_client(result(1)), ended("ok")]
 
@@ -1328,6 +1509,90 @@ def test_a_call_of_the_older_era_that_takes_the_short_way_keeps_no_arguments() -
     assert not hasattr(talk.session._requests[1], "arguments")
 
 
+def plain_call_at(talk: Conversation) -> list[Happening]:
+    """Say a call that is as plain as can be, and see that it is not taken the short way."""
+    before = talk.carried
+    happened = talk.client(call(1, "t"))
+    assert talk.carried == before
+    return happened
+
+
+def test_a_plain_call_is_held_dropped_or_refused_where_any_other_would_be() -> None:
+    assert plain_call_at(Conversation(held=True, shortcuts=True)) == [HELD]
+    over = Conversation(shortcuts=True)
+    over.ends()
+    assert plain_call_at(over) == [to_client(error(1, -32603))]
+    twice = Conversation(shortcuts=True)
+    twice.client(call(1, "t"))
+    assert plain_call_at(twice) == [noted("duplicate_id")]
+    full = Conversation(most=1, shortcuts=True)
+    full.client(request(2, "ping"))
+    assert plain_call_at(full) == [to_client(refused(1, "busy"))]
+    ambiguous = Conversation(shortcuts=True)
+    asked(ambiguous, 2, {"tools": [{"name": "t"}, {"name": "t", "title": "other"}]})
+    assert plain_call_at(ambiguous) == [to_client(refused(1, "malformed"))]
+    assert plain_call_at(Conversation(Policy(denied={"t"}), shortcuts=True)) == [to_client(refused(1))]
+
+
+def test_a_plain_answer_to_what_is_no_call_in_flight_is_read_as_any_other() -> None:
+    talk = Conversation(shortcuts=True)
+    answer = result(1, content=[])
+    assert talk.server(answer) == [noted("unmatched_answer")]
+    talk.client(call(1, "t"))
+    talk.client(cancelled(1))
+    assert talk.server(answer) == [noted("unmatched_answer")]
+    talk.client(request(1, "tools/list"))
+    assert talk.server(answer) == [noted("malformed"), to_client(error(1, -32603))]
+    talk.client(call(1, "t"))
+    talk.ends()
+    assert talk.server(answer) == []
+    assert talk.carried == 2
+
+
+def test_a_plain_answer_comes_once() -> None:
+    talk = Conversation(shortcuts=True)
+    talk.client(call(1, "t"))
+    answer = result(1, content=[], isError=True)
+    assert talk.server(answer) == [to_client(answer), ended("tool_error")]
+    assert talk.carried == 2
+    assert talk.server(answer) == [noted("unmatched_answer")]
+    assert talk.client(call(1, "t")) == [to_server(call(1, "t"))]
+
+
+@pytest.mark.parametrize("long", [True, False])
+def test_what_the_short_way_has_read_of_a_line_is_not_taken_for_the_next_one(long: bool) -> None:
+    talk = Conversation(shortcuts=True)
+    padding = "x" * (SHORT_LINE_BYTES if long else 1)
+    talk.client(call(1, "t", more=padding))
+    talk.server(result(1, content=[], more=padding))
+    talk.shortcuts = False
+    assert talk.client(call(2, "u")) == [to_server(call(2, "u"))]
+    assert talk.server(result(2)) == [to_client(result(2)), ended("ok")]
+    assert (talk.carried, [consult.subject for consult in talk.judged]) == (0, ["t", "u"])
+
+
+def test_a_plain_answer_to_a_call_after_a_probe_shows_the_server_silent() -> None:
+    talk = Conversation(shortcuts=True)
+    talk.client(PROBE)
+    talk.client(call(1, "t"))
+    answer = result(1, content=[])
+    assert talk.server(answer) == [("silent", True), *SPOKEN, to_client(answer), ended("ok")]
+
+
+def test_plain_calls_count_among_the_later_requests_for_which_an_id_is_reserved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "RESERVED_FOR", 3)
+    talk = Conversation(shortcuts=True)
+    talk.client(call("c", "t"))
+    talk.client(cancelled("c"))
+    for id_ in range(3):
+        assert talk.client(call("c", "t")) == [noted("duplicate_id")]
+        talk.client(call(id_, "t"))
+    assert talk.client(call("c", "t")) == [to_server(call("c", "t"))]
+    assert (talk.carried, talk.session.seen_requests) == (5, 5)
+
+
 def test_before_the_2026_revision_nothing_is_a_round() -> None:
     talk = shaken()
     talk.client(call(1, "t", requestState="s", inputResponses={}))
@@ -1344,6 +1609,7 @@ def test_above_the_maximum_everything_is_refused_as_busy_until_something_is_answ
     assert talk.client(call(3, "t")) == [to_client(refused(3, "busy"))]
     assert talk.client(modern(call(3, "t"))) == [to_client(refused(3, "busy", modern=True))]
     assert talk.client(call(3, "t", task={})) == [to_client(error(3, -32602))]
+    assert talk.client(modern(call(3, "t", task={}))) == [to_client(refused(3, "busy", modern=True))]
     assert talk.client(request(3, "ping")) == [to_client(error(3, -32603))]
     assert talk.client(request(3, "tools/list")) == [to_client(error(3, -32603))]
     talk.server(result(2))
@@ -1366,7 +1632,8 @@ def test_what_was_sent_is_not_kept() -> None:
     talk = Conversation()
     talk.client(call(1, "t"))
     talk.client(request(2, "tools/list"))
-    assert {entry.line for entry in talk.session._requests.values()} == {b""}
+    talk.server(request(3, "ping"))
+    assert {entry.line for entry in (*talk.session._requests.values(), talk.session._asked.entries[3])} == {b""}
 
 
 # How refusals are told
@@ -1450,6 +1717,29 @@ def test_a_client_of_the_2026_revision_hears_of_changed_lists_on_its_subscriptio
     assert not talk.session._audience.subscribed
 
 
+def test_what_a_server_can_do_in_a_discovery_announces_nothing_to_a_client_that_did_not_shake_hands() -> None:
+    talk = Conversation()
+    talk.client(modern(request(1, "server/discover")))
+    talk.server(result(1, capabilities={"tools": {}}))
+    assert announced(talk) == []
+
+
+def test_only_the_acknowledgment_of_a_subscription_in_flight_begins_it() -> None:
+    talk = Conversation()
+    listen = modern(request(1, "subscriptions/listen", notifications={"toolsListChanged": True}))
+    talk.client(call(2, "t"))
+    talk.client(listen)
+    talk.server(noticed("message", _meta={SUBSCRIPTION_KEY: 1}))
+    talk.server(noticed("subscriptions/acknowledged", _meta={SUBSCRIPTION_KEY: 2}))
+    assert announced(talk) == []
+    talk.client(cancelled(1))
+    talk.server(noticed("subscriptions/acknowledged", _meta={SUBSCRIPTION_KEY: 1}))
+    assert announced(talk) == []
+    # It is over already, and its id is free once the late answer is there.
+    assert talk.server(cancelled(1)) == []
+    assert talk.client(listen) == [noted("duplicate_id")]
+
+
 # What shows no more than whom it would keep waiting
 
 
@@ -1505,6 +1795,11 @@ def test_an_error_that_wants_a_url_opened_is_a_request_of_the_server(
     wanted = {"jsonrpc": "2.0", "id": 1, "error": URL_WANTED}
     expected = error(1, -32042) if passes else refused(1)
     assert to_client(expected) in talk.server(wanted)
+    # A request of the newer revision declares for itself.
+    late = Conversation(talk.policy)
+    late.client(modern(call(1, "ok"), **declared))
+    expected = error(1, -32042) if passes else refused(1, modern=True)
+    assert to_client(expected) in late.server(wanted)
 
 
 def test_an_error_that_wants_a_url_opened_is_refused_before_there_is_a_policy() -> None:

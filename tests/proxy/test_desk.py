@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import select
+import selectors
 import socket
 import stat
 import tempfile
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 20.0
 FOR_EVER_S = 1e6
+
+
+@pytest.fixture(autouse=True)
+def long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever pauses without need is noticed."""
+    monkeypatch.setattr(desk_module, "_PAUSE_S", FOR_EVER_S)
 
 
 @pytest.fixture
@@ -133,6 +140,11 @@ def test_a_request_may_come_byte_by_byte(runs: Path, desk: Desk, stack: ExitStac
     assert len(visitor.answer()["pending"]) == 1
 
 
+def test_a_request_may_be_as_long_as_is_said(runs: Path, desk: Desk, stack: ExitStack) -> None:
+    assert desk
+    assert "pending" in Visitor(runs, stack).ask(PENDING[:-1].ljust(MAX_REQUEST_BYTES) + b"\n")
+
+
 def test_one_connection_is_one_request(runs: Path, desk: Desk, clerk: FakeClerk, stack: ExitStack) -> None:
     assert desk
     deny = b'{"op":"deny","id":"k3f9m2xq","reason":""}\n'
@@ -170,7 +182,9 @@ def test_what_is_not_understood_is_an_error_and_changes_nothing(
     runs: Path, desk: Desk, clerk: FakeClerk, stack: ExitStack, request_: bytes
 ) -> None:
     assert desk
-    assert list(Visitor(runs, stack).ask(request_)) == ["error"]
+    answer = Visitor(runs, stack).ask(request_)
+    assert list(answer) == ["error"]
+    assert "bug" not in answer["error"]
     assert clerk.heard == []
     assert "pending" in Visitor(runs, stack).ask(PENDING)
 
@@ -192,13 +206,18 @@ class BrokenClerk(FakeClerk):
         raise LookupError("a bug\x1b")
 
     def approve(self, approval_id: str, *, whole_tool: bool) -> dict[str, Any]:
-        return {"granted": {approval_id, whole_tool}}
+        answer: dict[str, Any] = {"granted": {approval_id, whole_tool}}
+        if whole_tool:
+            answer["granted"] = answer
+        return answer
 
 
 def test_a_clerk_that_fails_ends_one_visit_alone(runs: Path, stack: ExitStack) -> None:
     stack.callback(open_desk(runs, "run", BrokenClerk(item())).close)
     assert "a bug in mcpguard" in Visitor(runs, stack).ask(PENDING)["error"]
-    assert "a bug in mcpguard" in Visitor(runs, stack).ask(b'{"op":"approve","id":"a","tool":false}\n')["error"]
+    for whole_tool in (b"false", b"true"):
+        approve = b'{"op":"approve","id":"a","tool":%s}\n' % whole_tool
+        assert "a bug in mcpguard" in Visitor(runs, stack).ask(approve)["error"]
     assert "denied" in Visitor(runs, stack).ask(b'{"op":"deny","id":"k3f9m2xq","reason":""}\n')
 
 
@@ -226,6 +245,8 @@ def test_another_user_gets_nothing(
         visitor.send(b'{"op":"deny","id":"k3f9m2xq","reason":""}\n')
         assert visitor.rest() == b""
     assert clerk.heard == []
+    monkeypatch.undo()
+    assert "pending" in Visitor(runs, stack).ask(PENDING)
 
 
 def test_the_user_at_the_other_end_is_known() -> None:
@@ -303,8 +324,9 @@ def test_without_proc_a_path_is_an_address(clerk: FakeClerk, stack: ExitStack, m
 
 def test_a_name_that_is_too_long_is_refused(runs: Path, clerk: FakeClerk) -> None:
     before = descriptors()
-    with pytest.raises(DeskError, match="too long for a socket"):
+    with pytest.raises(DeskError, match="too long for a socket") as raised:
         open_desk(runs, "x" * 200, clerk)
+    assert "cannot listen" not in str(raised.value)
     assert descriptors() == before
 
 
@@ -329,6 +351,52 @@ def test_silent_visitors_are_shown_out(
     visitors = [Visitor(runs, stack) for _ in range(3 * MOST_VISITS)]
     visitors[0].send(b"{")
     assert [visitor.rest() for visitor in visitors] == [b""] * len(visitors)
+
+
+def test_a_desk_sleeps_until_somebody_comes_or_the_first_visitor_has_to_go(
+    runs: Path, clerk: FakeClerk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float | None] = []
+    select_ = selectors.DefaultSelector.select
+
+    def select(selector: selectors.DefaultSelector, timeout: float | None = None) -> Any:
+        waits.append(timeout)
+        return select_(selector, timeout)
+
+    monkeypatch.setattr(selectors.DefaultSelector, "select", select)
+    stack.callback(open_desk(runs, "run", clerk).close)
+    for visit_s in (1000.0, FOR_EVER_S):
+        monkeypatch.setattr(desk_module, "VISIT_S", visit_s)
+        Visitor(runs, stack)
+        assert "pending" in Visitor(runs, stack).ask(PENDING)
+    assert waits[0] is None
+    assert [wait for wait in waits[1:] if wait is not None and not 0 < wait <= 1000] == []
+
+
+def test_a_visitor_who_has_not_asked_yet_is_listened_to_and_nothing_else(
+    runs: Path, desk: Desk, stack: ExitStack
+) -> None:
+    Visitor(runs, stack).send(b"{")
+    assert "pending" in Visitor(runs, stack).ask(PENDING)
+    assert [key.events for key in desk._selector.get_map().values()] == [selectors.EVENT_READ] * 3
+
+
+def test_a_visitor_who_cannot_be_listened_to_is_shown_out_and_ends_no_desk(
+    runs: Path, desk: Desk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk
+    monkeypatch.setattr(desk_module, "_PAUSE_S", 0.01)
+    register = selectors.DefaultSelector.register
+    refusals = [OSError(errno.ENOSPC, "No space left on device")]
+
+    def poor(selector: selectors.DefaultSelector, fileobj: Any, events: int, data: Any = None) -> Any:
+        if data is not None and refusals:
+            raise refusals.pop()
+        return register(selector, fileobj, events, data)
+
+    monkeypatch.setattr(selectors.DefaultSelector, "register", poor)
+    assert Visitor(runs, stack).rest() == b""
+    assert "pending" in Visitor(runs, stack).ask(PENDING)
 
 
 def test_no_more_than_sixteen_are_let_in_at_once(
@@ -370,6 +438,23 @@ def test_a_visitor_who_does_not_read_holds_up_nobody(
     assert len(slow.answer()["pending"]) == 2
 
 
+def test_a_visitor_has_as_long_again_to_read_as_to_ask(
+    runs: Path, clerk: FakeClerk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clerk.items["big"] = item("big", arguments={"text": "x" * (4 << 20)})
+    desk = open_desk(runs, "run", clerk)
+    stack.callback(desk.close)
+    monkeypatch.setattr(desk_module, "VISIT_S", 1000.0)
+    slow = Visitor(runs, stack)
+    assert "error" in Visitor(runs, stack).ask(b"{}\n")
+    (visit,) = desk._visits.values()
+    until_s = visit.until_s
+    monkeypatch.setattr(desk_module, "VISIT_S", FOR_EVER_S)
+    slow.send(PENDING)
+    select.select([slow.socket], [], [], DEADLINE_S)
+    assert visit.until_s > until_s + FOR_EVER_S / 2
+
+
 def test_a_visitor_who_never_reads_is_shown_out(
     runs: Path, clerk: FakeClerk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,12 +474,14 @@ def test_a_visitor_who_leaves_in_the_middle_of_an_answer_ends_no_desk(
     runs: Path, clerk: FakeClerk, stack: ExitStack
 ) -> None:
     clerk.items["big"] = item("big", arguments={"text": "x" * (4 << 20)})
-    stack.callback(open_desk(runs, "run", clerk).close)
+    desk = open_desk(runs, "run", clerk)
+    stack.callback(desk.close)
     leaving = Visitor(runs, stack)
     leaving.send(PENDING)
     assert leaving.socket.recv(1)
     leaving.socket.close()
     assert len(Visitor(runs, stack).ask(PENDING)["pending"]) == 2
+    assert desk._visits == {}
 
 
 def test_a_system_without_descriptors_ends_no_desk(
@@ -416,6 +503,47 @@ def test_a_system_without_descriptors_ends_no_desk(
     assert refusals == []
 
 
+def test_nobody_is_let_in_for_a_while_after_that_has_failed_and_who_is_in_is_answered(
+    runs: Path, desk: Desk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk
+    failed = threading.Event()
+    accept = socket.socket.accept
+    accepted: list[int] = []
+
+    def poor(listening: socket.socket) -> tuple[socket.socket, Any]:
+        accepted.append(len(accepted))
+        if len(accepted) == 1:
+            return accept(listening)
+        failed.set()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket.socket, "accept", poor)
+    inside = Visitor(runs, stack)
+    Visitor(runs, stack)
+    assert failed.wait(DEADLINE_S)
+    assert "pending" in inside.ask(PENDING)
+    assert accepted == [0, 1]
+
+
+@pytest.mark.parametrize("error", [BlockingIOError, ConnectionAbortedError])
+def test_a_visitor_who_has_left_before_he_was_let_in_delays_nobody(
+    runs: Path, desk: Desk, stack: ExitStack, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    assert desk
+    accept = socket.socket.accept
+    errors = [error()]
+
+    def gone(listening: socket.socket) -> tuple[socket.socket, Any]:
+        if errors:
+            raise errors.pop()
+        return accept(listening)
+
+    monkeypatch.setattr(socket.socket, "accept", gone)
+    assert desk._listener.getblocking() is False
+    assert "pending" in Visitor(runs, stack).ask(PENDING)
+
+
 # Its end
 
 
@@ -423,7 +551,10 @@ def test_a_closed_desk_leaves_nothing_behind(runs: Path, clerk: FakeClerk, stack
     before = descriptors()
     desk = open_desk(runs, "run", clerk)
     visitor = Visitor(runs, stack)
-    desk.close()
+    with ExitStack() as another:
+        # It is behind the other one, who is inside by the time it is answered.
+        assert "pending" in Visitor(runs, another).ask(PENDING)
+    assert desk._thread.daemon, "whatever its clerk does, it keeps no process alive"
     desk.close()
     assert visitor.rest() == b""
     visitor.socket.close()
@@ -432,12 +563,27 @@ def test_a_closed_desk_leaves_nothing_behind(runs: Path, clerk: FakeClerk, stack
     assert descriptors() == before
 
 
+def test_a_desk_that_is_closed_again_removes_nothing(runs: Path, clerk: FakeClerk) -> None:
+    desk = open_desk(runs, "run", clerk)
+    desk.close()
+    (runs / "run.sock").write_text("of somebody else")
+    fd = os.open(runs, os.O_RDONLY)
+    try:
+        # As if the number of the desk's own descriptor had come to mean the directory again.
+        desk._directory_fd = fd
+        desk.close()
+    finally:
+        os.close(fd)
+    assert (runs / "run.sock").exists()
+
+
 def test_a_clerk_may_close_its_desk(runs: Path, stack: ExitStack) -> None:
     class Leaving(FakeClerk):
         desk: Desk
 
         def pending(self) -> list[dict[str, Any]]:
             self.desk.close()
+            self.heard.append(("closed",))
             return []
 
     clerk = Leaving()
@@ -447,6 +593,7 @@ def test_a_clerk_may_close_its_desk(runs: Path, stack: ExitStack) -> None:
     visitor.rest()
     clerk.desk._thread.join(DEADLINE_S)
     assert not clerk.desk._thread.is_alive()
+    assert clerk.heard == [("closed",)]
 
 
 FAILURES = {
@@ -474,7 +621,7 @@ def test_a_desk_that_cannot_be_opened_says_why_and_leaves_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(where, fail)
-        with pytest.raises(DeskError, match=said):
+        with pytest.raises(DeskError, match=f"`: {said}"):
             open_desk(runs, "run", clerk)
     assert descriptors() == before
     assert list(runs.iterdir()) == []

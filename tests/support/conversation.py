@@ -123,6 +123,7 @@ class Policy(Rules):
         self.seen.append((tools, changed))
 
     def seal(self, ticket: InFlight, state: str | None) -> str:
+        assert ticket.arguments is None or isinstance(ticket.arguments, dict), "a seal is bound to them"
         return f"sealed {ticket.subject} {state}"
 
     def judge(self, consult: Consult) -> Verdict:

@@ -547,7 +547,6 @@ class Session:
             if reading.status == "input_required" and self._rules is not None:
                 reading.line = answers.sealed(reading.line, message.result or {}, self._rules, entry)
         except Malformed as refused:
-            self._requests[message.id] = entry
             note = Note("malformed", UPSTREAM, refused.reason, entry.method, entry.id)
             return [
                 *commands,

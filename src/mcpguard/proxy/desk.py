@@ -235,7 +235,6 @@ class _Visit:
         except (TypeError, ValueError, RecursionError) as error:
             text = dumps(_error(f"a bug in mcpguard: {error}"))
         self._answer = memoryview(text.encode("ascii") + b"\n")
-        self._heard.clear()
         self.until_s = time.monotonic() + VISIT_S
 
     def say(self) -> bool:
