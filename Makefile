@@ -44,7 +44,7 @@ demo: $(RUNTIME) ## see a policy at work, with a server that comes along
 
 test: $(DEV) ## run everything: the checks, then every test
 	@$(MAKE) --no-print-directory $(SIDE_BY_SIDE) check servers
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(addprefix --ignore=tests/,$(ROOMS)) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile $(addprefix --ignore=tests/,$(ROOMS)) $(PYTEST_ARGS)
 
 check: lint cover ## run what judges the code without starting a server
 
