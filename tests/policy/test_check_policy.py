@@ -233,10 +233,23 @@ def docs(op: str = "regex", value: object = "^/srv/docs/.*") -> Parts:
             ["/tools/a/require/0/conditions/0/value"],
             id="with dots refused elsewhere",
         ),
+        pytest.param(
+            {"arguments": {"properties": {"path": {"pattern": "^/srv/docs/.*"}}}},
+            ["/tools/a/arguments/properties/path/pattern"],
+            id="in a schema",
+        ),
+        pytest.param(
+            {
+                "arguments": {"properties": {"path": {"pattern": "^/srv/docs/.*"}}},
+                "require": [docs("under", "/srv/docs")],
+            },
+            [],
+            id="in a schema, with a rule that knows paths",
+        ),
     ],
 )
 def test_patterns_about_paths_that_dots_get_past_are_found(tool: Parts, places: list[str]) -> None:
-    assert [place for code, place in found({"tools": {"a": tool}}) if code == "regex-path"] == places
+    assert [place for code, place in found({"tools": {"a": tool}}) if code == "regex-traversal"] == places
 
 
 def test_a_rule_about_every_tool_covers_a_pattern_about_a_path() -> None:

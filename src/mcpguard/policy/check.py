@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mcpguard.policy.canonical import canonical
 from mcpguard.policy.caps import shadowed_limits
-from mcpguard.policy.climbing import climbs_in, climbs_out
 from mcpguard.policy.compile import limits_of, pointer
 from mcpguard.policy.findings import CheckFinding, named, tick
 from mcpguard.policy.match import Pattern, compile_pattern
@@ -19,7 +18,8 @@ from mcpguard.policy.model import RISK_CATEGORIES
 from mcpguard.policy.operators import UNSET
 from mcpguard.policy.paths import ABSENT, Step
 from mcpguard.policy.schemas import inner_schemas
-from mcpguard.policy.values import NO, YES
+from mcpguard.policy.traversal import path_into, path_out_of
+from mcpguard.policy.values import NO, UNSURE, YES, Answer
 from mcpguard.policy.weak_patterns import weaknesses
 from mcpguard.policy.witness import NEGATIVE, answer_about, contradicting, path_of
 
@@ -243,14 +243,17 @@ def _about_patterns(document: PolicyFile) -> Iterator[CheckFinding]:
     holders: list[tuple[str, Tool | AllTools]] = [("/all_tools", document.all_tools)]
     holders += [(pointer("tools", name), tool) for name, tool in document.tools.items()]
     for here, holder in holders:
+        rules = [holder, document.all_tools]
         for kind, rule_index, rule in rules_in(holder):
             for index, condition in enumerate(rule.conditions):
                 if condition.op == "regex":
                     place = f"{here}/{kind}/{rule_index}/conditions/{index}/value"
-                    yield from _weak(place, condition.value, accepts=kind == "require")
-                    yield from _climbing(place, condition, kind, [holder, document.all_tools])
+                    accepts = kind == "require"
+                    yield from _weak(place, condition.value, accepts=accepts)
+                    yield from _traversed(place, condition.value, rules, path_of(condition).steps, accepts=accepts)
         for place, pattern in _schema_patterns(getattr(holder, "arguments", None), f"{here}/arguments"):
             yield from _weak(place, pattern, accepts=True)
+            yield from _traversed(place, pattern, rules, None, accepts=True)
 
 
 def _weak(place: str, pattern: str, *, accepts: bool) -> Iterator[CheckFinding]:
@@ -258,29 +261,25 @@ def _weak(place: str, pattern: str, *, accepts: bool) -> Iterator[CheckFinding]:
         yield CheckFinding(code, place, why)
 
 
-def _climbing(
-    place: str, condition: Condition, kind: Kind, holders: Sequence[Tool | AllTools]
+def _traversed(
+    place: str, pattern: str, rules: Sequence[Tool | AllTools], steps: tuple[Step, ...] | None, *, accepts: bool
 ) -> Iterator[CheckFinding]:
-    """Find a pattern about a path that a path with `..` gets past, where no other rule refuses that."""
-    path = climbs_out(condition.value) if kind == "require" else climbs_in(condition.value)
-    steps = path_of(condition).steps
-    if path is None or any(_refuses(holder, steps, path) for holder in holders):
+    """Find a pattern that path traversal gets past, where no other rule about the argument (None: any) refuses that."""
+    path = path_out_of(pattern) if accepts else path_into(pattern)
+    if path is None or any(_refuses(holder, steps, path) for holder in rules):
         return
-    if kind == "require":
-        why = f"{tick(path)} fits too, and leads elsewhere: patterns know nothing of `..`; write `under`"
-    else:
-        why = f"{tick(path)} does not fit, and leads there: patterns know nothing of `..`; write `under`"
-    yield CheckFinding("regex-path", place, why)
+    found = "fits too, and leads elsewhere" if accepts else "does not fit, and leads there"
+    yield CheckFinding("regex-traversal", place, f"{tick(path)} {found}: patterns know nothing of `..`; write `under`")
 
 
-def _refuses(holder: Tool | AllTools, steps: tuple[Step, ...], value: object) -> bool:
-    """Whether a rule refuses every call with this value of an argument, or cannot say that it does not."""
-    for rule in holder.require:
-        if any(path_of(each).steps == steps and answer_about(each, value) is not YES for each in rule.conditions):
-            return True
-    return any(
-        all(path_of(each).steps == steps and answer_about(each, value) is not NO for each in rule.conditions)
-        for rule in holder.deny_if
+def _refuses(holder: Tool | AllTools, steps: tuple[Step, ...] | None, value: object) -> bool:
+    """Whether a rule refuses every call with this value of an argument (None: of any), or cannot say that it does not."""
+
+    def about(condition: Condition, *answers: Answer) -> bool:
+        return steps in {None, path_of(condition).steps} and answer_about(condition, value) in answers
+
+    return any(about(each, NO, UNSURE) for rule in holder.require for each in rule.conditions) or any(
+        all(about(each, YES, UNSURE) for each in rule.conditions) for rule in holder.deny_if
     )
 
 

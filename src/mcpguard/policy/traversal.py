@@ -1,4 +1,4 @@
-"""Finds patterns about paths that a path with `..` gets past: `^/srv/docs/.*` fits `/srv/docs/../x`.
+"""Finds patterns about paths that path traversal (CWE-22) gets past: `^/srv/docs/.*` fits `/srv/docs/../x`.
 
 Knows no policies: a pattern alone, and what it is written for.
 """
@@ -16,7 +16,7 @@ _PATH: Final = re.compile(r"/.*[^/]", re.DOTALL)
 """What a path begins with that is not the root, which nobody could leave."""
 
 
-def climbs_out(pattern: str) -> str | None:
+def path_out_of(pattern: str) -> str | None:
     """Give a path that the pattern fits and that leads out of the place which it names; None if none is known."""
     begin, end = _literal_ends(pattern)
     found = _PATH.match(begin)
@@ -25,7 +25,7 @@ def climbs_out(pattern: str) -> str | None:
     return next(filter(compile_regex(pattern), (f"{found.group()}{way}{end}" for way in ("/../x", "/x/../../x"))), None)
 
 
-def climbs_in(pattern: str) -> str | None:
+def path_into(pattern: str) -> str | None:
     """Give a path that the pattern does not fit and that leads into the place which it names; None if none is known."""
     begin, end = _literal_ends(pattern)
     found = _PATH.match(begin)

@@ -6,8 +6,8 @@ import posixpath
 
 import pytest
 
-from mcpguard.policy.climbing import climbs_in, climbs_out
 from mcpguard.policy.patterns import compile_regex
+from mcpguard.policy.traversal import path_into, path_out_of
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from mcpguard.policy.patterns import compile_regex
     ],
 )
 def test_a_pattern_that_accepts_is_left_upwards(pattern: str, path: str | None) -> None:
-    assert climbs_out(pattern) == path
+    assert path_out_of(pattern) == path
     if path is not None:
         assert compile_regex(pattern)(path)
         assert ".." not in posixpath.normpath(path)
@@ -53,7 +53,7 @@ def test_a_pattern_that_accepts_is_left_upwards(pattern: str, path: str | None) 
     ],
 )
 def test_a_pattern_that_refuses_is_entered_by_another_way(pattern: str, path: str | None) -> None:
-    assert climbs_in(pattern) == path
+    assert path_into(pattern) == path
     if path is not None:
         assert not compile_regex(pattern)(path)
         assert compile_regex(pattern)(posixpath.normpath(path))
