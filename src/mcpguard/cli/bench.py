@@ -16,13 +16,12 @@ import click
 
 from mcpguard.cli.console import report_console
 from mcpguard.cli.cost import Compared, Cost, duration, percent, sentences, span
+from mcpguard.cli.policy_files import loaded_policy
 from mcpguard.cli.trial import MOST_REQUESTS, REQUESTS_S, Measured, Plan, measure
-from mcpguard.errors import ExitCode, PolicyError
 from mcpguard.policy.decision import ToolCall
 from mcpguard.policy.evaluate import evaluate
 from mcpguard.protocol.wire import CLIENT, Malformed, decode
 from mcpguard.proxy.leftovers import no_leftovers
-from mcpguard.stores.files import load_policy
 from mcpguard.stores.text import printable
 
 if TYPE_CHECKING:
@@ -119,12 +118,7 @@ def _check_policy(plan: Plan) -> None:
     """Look, before anything is started, whether the policy can be used, and allows the call that is to be measured."""
     from mcpguard.proxy.links import resolver
 
-    try:
-        loaded = load_policy(plan.policy)
-    except PolicyError as error:
-        for finding in error.findings:
-            click.echo(str(finding), err=True)
-        raise click.exceptions.Exit(ExitCode.POLICY) from None
+    loaded = loaded_policy(plan.policy)
     if plan.tool is None:
         return
     try:
