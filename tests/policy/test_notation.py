@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcpguard.policy.notation import window_seconds, window_words
+from mcpguard.policy.notation import span_words, window_seconds, window_words
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,19 @@ def test_a_window_that_has_a_word_is_told_by_it(word: str) -> None:
     assert seconds is not None
     assert window_words(seconds) == word
     assert window_words(seconds + 1) == f"{seconds + 1} seconds"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "1 second"),
+        (59, "59 seconds"),
+        (60, "1 minute"),
+        (61, "61 seconds"),
+        (7200, "2 hours"),
+        (86_400, "1 day"),
+        (1_209_600, "2 weeks"),
+    ],
+)
+def test_a_stretch_of_time_is_written_in_its_largest_unit(seconds: int, words: str) -> None:
+    assert span_words(seconds) == words

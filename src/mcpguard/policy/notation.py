@@ -49,6 +49,13 @@ def window_words(seconds: int) -> str:
     return next((word for word, length in _WINDOW_WORDS.items() if length == seconds), f"{seconds} seconds")
 
 
+def span_words(seconds: int) -> str:
+    """Write a stretch of time, of at least a second, in the largest unit of which it is a whole number: `2 hours`."""
+    unit, length = next((unit, length) for unit, length in reversed(_WINDOW_WORDS.items()) if seconds % length == 0)
+    count = seconds // length
+    return f"{count} {unit}{'s' * (count > 1)}"
+
+
 def read_window(value: object) -> int:
     """Give a window in seconds.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mcpguard.policy.canonical import canonical
 from mcpguard.policy.entries import pointer
 from mcpguard.policy.limits import CALENDAR_WINDOWS
+from mcpguard.policy.notation import span_words
 from mcpguard.policy.paths import ABSENT, parse_path
 from mcpguard.policy.schemas import tightened
 from mcpguard.policy.values import is_number
@@ -52,7 +53,6 @@ _ACTIONS: Final[Mapping[str, tuple[tuple[str, Direction], ...]]] = {
     "deny": (("allow", "looser"), ("hide", "stricter")),
     "hide": (("allow", "looser"), ("deny", "looser")),
 }
-_UNITS: Final = {604_800: "week", 86_400: "day", 3600: "hour", 60: "minute", 1: "second"}
 _REVERSED: Final[Mapping[Direction, Direction]] = {"looser": "stricter", "stricter": "looser", "either": "either"}
 
 
@@ -211,7 +211,7 @@ def _of_limit(limit: Data) -> Iterator[tuple[str, str, Data, Direction]]:
             yield "max", f'"max" {number} instead of {most}', limit | {"max": number}, "looser" if more else "stricter"
     window = limit["window"]
     for other in _other_windows(window, aligned="align" in limit):
-        said = f'"window" of {_time(other)} instead of {_time(window)}'
+        said = f'"window" of {span_words(other)} instead of {span_words(window)}'
         yield "window", said, limit | {"window": other}, "looser" if other < window else "stricter"
     for key in ("cost", "per", "align"):
         if key in limit:
@@ -227,12 +227,6 @@ def _other_windows(window: int, *, aligned: bool) -> Iterator[int]:
     at = CALENDAR_WINDOWS.index(window)
     yield from CALENDAR_WINDOWS[max(0, at - 1) : at]
     yield from CALENDAR_WINDOWS[at + 1 : at + 2]
-
-
-def _time(seconds: int) -> str:
-    unit = next(unit for unit in _UNITS if seconds % unit == 0)
-    count = seconds // unit
-    return f"{count} {_UNITS[unit]}{'s' * (count > 1)}"
 
 
 def _direction_of(wider: bool | None, *, turned: bool) -> Direction:  # noqa: FBT001 - it turns one into a word
